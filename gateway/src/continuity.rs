@@ -84,10 +84,17 @@ impl Continuity {
         let part = memory.size() / memory.calls.len().max(1);
         for (call, _) in &memory.calls {
             let name = scoped(&owner(key), call);
-            let certain = self.turns.get(&name).is_none_or(|known| known.as_ref() == Some(&memory));
-            let (value, weight) = if certain { (Some(memory.clone()), part) } else { (None, OVERHEAD) };
-            self.turns.insert(name, value, (call.len() + weight) as u64);
+            self.turns.update(name, |known| {
+                let certain = known.is_none_or(|known| known.as_ref() == Some(&memory));
+                let (value, weight) = if certain { (Some(memory.clone()), part) } else { (None, OVERHEAD) };
+                (value, (call.len() + weight) as u64)
+            });
         }
+    }
+
+    /// Whether anything is kept that belongs to tool calls of `key`.
+    pub fn has_turns(&self, key: Option<&Key>) -> bool {
+        self.turns.has_any_of(&owner(key))
     }
 
     /// What belongs to a tool call of `key`.
@@ -216,6 +223,7 @@ mod tests {
         let key = key("a");
         for (thought, known) in [("one", true), ("one", true), ("two", false), ("two", false)] {
             memory.remember_turn(Some(&key), turn(thought));
+            assert!(memory.has_turns(Some(&key)) && !memory.has_turns(None));
             assert_eq!(memory.recall_turn(Some(&key), "call_1"), known.then(|| Arc::new(turn("one"))));
         }
     }

@@ -63,7 +63,7 @@ impl<'j> Object<'j> {
     }
 
     /// Gives a field the value that `new` makes of its own; of none if it is not there. `None`: it stays as it is.
-    fn edit(&mut self, name: &str, new: impl Fn(Option<&str>) -> Option<Box<RawValue>>) {
+    pub fn edit(&mut self, name: &str, mut new: impl FnMut(Option<&str>) -> Option<Box<RawValue>>) {
         let mut there = false;
         for member in self.members.iter_mut().filter(|member| member.name == name) {
             let Some(value) = member.value() else { continue };
@@ -134,7 +134,8 @@ impl<'j> Object<'j> {
         self.json.trim_start().starts_with('[')
     }
 
-    fn names(&self) -> Vec<String> {
+    /// The names of its fields, in order.
+    pub fn names(&self) -> Vec<String> {
         let left = self.members.iter().filter(|member| !matches!(member.new, New::Gone));
         let added = self.added.iter().map(|(name, _)| name.clone());
         left.map(|member| member.name.clone().into_owned()).chain(added).collect()

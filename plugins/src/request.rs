@@ -1,5 +1,7 @@
 //! A request, as plugins see it.
 
+use std::sync::{Arc, OnceLock};
+
 use bytes::Bytes;
 use http::HeaderMap;
 
@@ -31,13 +33,28 @@ pub struct Request {
     pub path_stream: bool,
     body: Bytes,
     changed: bool,
+    tokens: Known,
 }
+
+/// What has been found out of a body, once for all copies of its request.
+#[derive(Debug, Clone, Default)]
+struct Known(Arc<OnceLock<bool>>);
+
+impl PartialEq for Known {
+    /// It follows from the body.
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Known {}
 
 impl Request {
     /// A request with the JSON `body`.
     #[must_use]
     pub fn new(dialect: Dialect, operation: Operation, headers: HeaderMap, body: Bytes) -> Self {
-        Self { dialect, operation, headers, path_model: None, path_stream: false, body, changed: false }
+        let tokens = Known::default();
+        Self { dialect, operation, headers, path_model: None, path_stream: false, body, changed: false, tokens }
     }
 
     /// The body as JSON text.
@@ -50,13 +67,14 @@ impl Request {
     pub fn set_json(&mut self, body: impl Into<Bytes>) {
         self.body = body.into();
         self.changed = true;
+        self.tokens = Known::default();
     }
 
     /// The same request as the next plugin gets it: nothing of it has changed yet. `body`: whether that is there.
     #[must_use]
     pub fn for_next(&self, body: bool) -> Self {
-        let json = if body { self.body.clone() } else { Bytes::new() };
-        Self { body: json, changed: false, ..self.clone() }
+        let (json, tokens) = if body { (self.body.clone(), self.tokens.clone()) } else { Default::default() };
+        Self { body: json, changed: false, tokens, ..self.clone() }
     }
 
     /// Whether the body was changed.
@@ -75,7 +93,7 @@ impl Request {
     /// [texts](Self::texts).
     #[must_use]
     pub fn has_tokens(&self) -> bool {
-        has_tokens(&self.body, self.dialect, self.operation)
+        *self.tokens.0.get_or_init(|| has_tokens(&self.body, self.dialect, self.operation))
     }
 
     /// Puts another text in the place of each for which `edit` gives one; every other byte of the body stays. Gives back how many.
@@ -112,5 +130,29 @@ impl Request {
         let body = codec(self.dialect).encode_request(chat, &target, &mut losses)?;
         self.set_json(body);
         Ok(losses)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_of_a_body_goes_with_it() {
+        let request = |body: &'static str| {
+            Request::new(
+                Dialect::OpenAiChat,
+                Operation::Embeddings,
+                HeaderMap::new(),
+                Bytes::from_static(body.as_bytes()),
+            )
+        };
+        let of_tokens = request(r#"{"input":[9906]}"#);
+        assert!(of_tokens.has_tokens() && of_tokens.for_next(true).has_tokens());
+        assert!(!of_tokens.for_next(false).has_tokens(), "it has no body");
+        let mut next = of_tokens.for_next(true);
+        next.set_json(r#"{"input":"Hello"}"#);
+        assert!(!next.has_tokens() && !next.for_next(true).has_tokens() && of_tokens.has_tokens());
+        assert_eq!(of_tokens, request(r#"{"input":[9906]}"#), "whoever has asked");
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::Deserialize;
+use serde_json::value::to_raw_value;
 
 use crate::fields::{Change, Object, change, value_at};
 use crate::providers::Dialect;
@@ -97,31 +98,63 @@ fn lower_output(request: &mut Request, most: u64) -> Result<bool, Failure> {
     Ok(lowers)
 }
 
-/// The names of the field in all built-in dialects; Gemini and Bedrock have theirs one object further in.
-const FIELDS: [&str; 5] = ["max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens", "maxTokens"];
-const OBJECTS: [&[&str]; 4] = [&[], &["generationConfig"], &["generation_config"], &["inferenceConfig"]];
+/// The [plain] names of the field in all built-in dialects; Gemini and Bedrock have theirs one object further in.
+const FIELDS: [&str; 3] = ["maxtokens", "maxcompletiontokens", "maxoutputtokens"];
+const OBJECTS: [&str; 3] = ["generationconfig", "inferenceconfig", "additionalmodelrequestfields"];
 
 /// The body with no more than `most` in any of the fields; `None` if it stays as it is.
 fn lowered(body: &[u8], most: u64) -> Option<Vec<u8>> {
     let mut object = Object::read(body)?;
-    #[expect(clippy::cast_precision_loss, reason = "nobody asks for so many tokens")]
-    let more = |value: String| value.parse::<f64>().is_ok_and(|asked| asked > most as f64);
-    let mut lowers = false;
-    for (within, field) in OBJECTS.into_iter().flat_map(|within| FIELDS.map(|field| (within, field))) {
-        let path = path(within, field);
-        if value_at(&object, &path).is_some_and(more) {
-            change(&mut object, &path, &Change::Set(&most.into()));
-            lowers = true;
-        }
-    }
-    lowers.then(|| {
+    lower(&mut object, most, true).then(|| {
         lower_thinking(&mut object, most);
         object.write()
     })
 }
 
-fn path(within: &[&str], field: &str) -> Vec<String> {
-    within.iter().chain([&field]).map(|name| (*name).to_owned()).collect()
+/// Bounds all of the fields that ask for more, of `object` and, if it is the `outermost`, of those in it. Says whether there was one.
+fn lower(object: &mut Object<'_>, most: u64, outermost: bool) -> bool {
+    let mut lowers = false;
+    for name in object.names() {
+        let known = plain(&name);
+        if FIELDS.contains(&&*known) {
+            object.edit(&name, |value| {
+                let more = asked(value?).is_some_and(|asked| asked > most);
+                lowers |= more;
+                more.then(|| to_raw_value(&most).ok())?
+            });
+        } else if outermost && OBJECTS.contains(&&*known) {
+            object.edit(&name, |value| {
+                let mut inner = Object::read(value?.as_bytes())?;
+                let more = lower(&mut inner, most, false);
+                lowers |= more;
+                more.then(|| to_raw_value(&inner).ok())?
+            });
+        }
+    }
+    lowers
+}
+
+/// A field's name as the least exact readers take it: protobuf's JSON has two spellings, and Go's `encoding/json` does not mind the
+/// case (also ſ is an s to it, and the sign of Kelvin a k).
+fn plain(name: &str) -> String {
+    let letter = |letter| match letter {
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        letter => letter.to_ascii_lowercase(),
+    };
+    name.chars().filter(|letter| *letter != '_').map(letter).collect()
+}
+
+/// How much the JSON `value` asks for, rounded up and saturating. Some readers take a number in a string, each in its own way: what
+/// is none here may be any.
+fn asked(value: &str) -> Option<u64> {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
+    let number =
+        |text: &str| text.parse::<f64>().ok().filter(|number| !number.is_nan()).map(|number| number.ceil() as u64);
+    match value.strip_prefix('"') {
+        Some(text) => Some(number(text.trim_end_matches('"')).unwrap_or(u64::MAX)),
+        None => number(value),
+    }
 }
 
 /// The objects that say how many tokens of the answer may be spent on reasoning, and their field for it.
@@ -138,9 +171,9 @@ const LEAST_THINKING: u64 = 1024;
 /// Where that is too little to reason with, nothing asks for it.
 fn lower_thinking(object: &mut Object<'_>, most: u64) {
     for (within, budget) in THINKING {
-        let path = path(within, budget);
-        let asked = value_at(object, &path).and_then(|value| value.parse().ok());
-        if asked.is_none_or(|asked: u64| asked < most) {
+        let path: Vec<String> = within.iter().chain([&budget]).map(|name| (*name).to_owned()).collect();
+        let asked = value_at(object, &path).and_then(|value| asked(&value));
+        if asked.is_none_or(|asked| asked < most) {
             continue;
         }
         if most > LEAST_THINKING {
@@ -187,6 +220,56 @@ mod tests {
         let gemini = r#"{"generationConfig":{"maxOutputTokens":99,"topK":1},"contents":[]}"#;
         assert_eq!(low(gemini).unwrap(), gemini.replace("99", "10"));
         assert_eq!(low("[]"), None);
+        assert_eq!(low(r#"{"max_tokens":"10","MaxTokens":null,"generationConfig":"maxOutputTokens"}"#), None);
+    }
+
+    /// What some reader takes for the field, and for a number.
+    #[test]
+    fn no_other_spelling_asks_for_more() {
+        let low = |body: &str| lowered(body.as_bytes(), 10).map(|low| String::from_utf8(low).unwrap());
+        for field in [
+            "max_tokens",
+            "MAX_TOKENS",
+            "Max_Completion_Tokens",
+            "max_output_token\\u0073",
+            "max_output_toKens",
+            "max_tokenſ",
+            "maxtokens",
+        ] {
+            for number in [
+                "99",
+                "1e2",
+                "11.5",
+                "\"99\"",
+                "\" 99\"",
+                "\"9_9\"",
+                "\"0x63\"",
+                "\"\\u0039\\u0039\"",
+                "\"Infinity\"",
+                "\"nan\"",
+            ] {
+                let body = format!(r#"{{"a":1.0,"{field}":{number},"z":[ ]}}"#);
+                assert_eq!(low(&body).unwrap(), format!(r#"{{"a":1.0,"{field}":10,"z":[ ]}}"#), "{body}");
+                for object in [
+                    "generationConfig",
+                    "generation_config",
+                    "GenerationConfig",
+                    "inferenceConfig",
+                    "additionalModelRequestFields",
+                ] {
+                    let body = format!(r#"{{"{object}":{{"{field}":{number},"x":"99"}},"z":1}}"#);
+                    assert_eq!(
+                        low(&body).unwrap(),
+                        format!(r#"{{"{object}":{{"{field}":10,"x":"99"}},"z":1}}"#),
+                        "{body}"
+                    );
+                }
+            }
+        }
+        // Whichever of several is read.
+        let twice = r#"{"max_tokens":99,"MAX_TOKENS":"98","max_tokens":5,"generationConfig":{"maxOutputTokens":97,"maxOutputTokens":9},"generationConfig":{}}"#;
+        let wanted = twice.replace("99", "10").replace("\"98\"", "10").replace("97", "10");
+        assert_eq!(low(twice).unwrap(), wanted);
     }
 
     #[test]

@@ -134,6 +134,141 @@ fn only_output_is_first_output_in_responses() {
     }
 }
 
+/// Whether a whole answer, or a stream, is known to be blocked.
+fn blocked(dialect: Dialect, form: AnswerForm, body: &[u8]) -> bool {
+    let of = |chunks: &[&[u8]]| {
+        let mut observer = Observer::new(dialect, Operation::Chat, form, false).judging_whole();
+        chunks.iter().for_each(|chunk| drop(observer.feed(Bytes::copy_from_slice(chunk), false)));
+        let _ = observer.feed(Bytes::new(), true);
+        assert!(!observer.seen().cut && observer.seen().error.is_none(), "{dialect} {:?}", observer.seen());
+        observer.seen().blocked
+    };
+    let whole = of(&[body]);
+    assert_eq!(of(&body.chunks(7).collect::<Vec<_>>()), whole, "{dialect}");
+    whole
+}
+
+#[test]
+fn what_a_filter_keeps_back_in_a_whole_answer_is_known() {
+    use Dialect::{Anthropic, Bedrock, Gemini, OpenAiChat, OpenAiResponses};
+    let chat = |message: &str, reason: &str| {
+        format!(
+            r#"{{"choices":[{{"index":0,"message":{message},"finish_reason":"{reason}"}}],"usage":{{"prompt_tokens":3}}}}"#
+        )
+    };
+    let claude = |content: &str, more: &str| {
+        format!(r#"{{"type":"message","role":"assistant","content":{content},"stop_reason":"refusal"{more}}}"#)
+    };
+    let gemini =
+        |parts: &str| format!(r#"{{"candidates":[{{"content":{{"parts":{parts}}},"finishReason":"SAFETY"}}]}}"#);
+    let converse = |content: &str, reason: &str| {
+        format!(r#"{{"output":{{"message":{{"role":"assistant","content":{content}}}}},"stopReason":"{reason}"}}"#)
+    };
+    let response = |output: &str| {
+        format!(
+            r#"{{"id":"r","status":"incomplete","incomplete_details":{{"reason":"content_filter"}},"output":{output}}}"#
+        )
+    };
+    let explained = r#","stop_details":{"type":"refusal","explanation":"This is about weapons."}"#;
+    let sorry = r#"[{"text":"Sorry."}]"#;
+    for (dialect, body) in [
+        (OpenAiChat, chat(r#"{"role":"assistant","content":null}"#, "content_filter")),
+        (OpenAiChat, chat(r#"{"role":"assistant","content":"","refusal":null}"#, "sensitive")),
+        (OpenAiChat, chat(r#"{"role":"assistant","reasoning_content":"Hm."}"#, "content_filter")),
+        (OpenAiResponses, response("[]")),
+        (Anthropic, claude("[]", "")),
+        (Anthropic, claude("[]", explained)),
+        (
+            Gemini,
+            r#"{"promptFeedback":{"blockReason":"PROHIBITED_CONTENT"},"usageMetadata":{"promptTokenCount":3}}"#.into(),
+        ),
+        (Gemini, r#"{"candidates":[{"finishReason":"SAFETY","index":0}]}"#.into()),
+        (Gemini, gemini(r#"[{"text":"Hm.","thought":true}]"#)),
+        (Bedrock, converse("[]", "content_filtered")),
+        (Bedrock, converse(sorry, "guardrail_intervened")),
+    ] {
+        assert!(blocked(dialect, AnswerForm::Json, body.as_bytes()), "{body}");
+        let (_, seen) = feed((dialect, Operation::Chat), AnswerForm::Json, false, &[body.as_bytes()]);
+        assert!(!seen.blocked, "it was not asked for: {body}");
+    }
+    let two = r#"{"choices":[{"index":0,"message":{"content":null},"finish_reason":"content_filter"},{"index":1,"message":{"content":"a"},"finish_reason":"stop"}]}"#;
+    for (dialect, body) in [
+        (OpenAiChat, chat(r#"{"role":"assistant","content":"Half a"}"#, "content_filter")),
+        (OpenAiChat, chat(r#"{"role":"assistant","content":""}"#, "stop")),
+        (OpenAiChat, chat(r#"{"role":"assistant","content":null,"refusal":"No."}"#, "stop")),
+        (OpenAiChat, two.into()),
+        (OpenAiResponses, response(r#"[{"type":"message","content":[{"type":"output_text","text":"Half a"}]}]"#)),
+        (Anthropic, claude(r#"[{"type":"text","text":"Half a"}]"#, explained)),
+        (Gemini, gemini(r#"[{"text":"Half a"}]"#)),
+        (Bedrock, converse(sorry, "content_filtered")),
+        (Bedrock, converse(sorry, "end_turn")),
+    ] {
+        assert!(!blocked(dialect, AnswerForm::Json, body.as_bytes()), "{body}");
+    }
+    // What is so long says something, and is not kept.
+    let long = chat(&format!(r#"{{"x":"{}"}}"#, "x".repeat(300 << 10)), "content_filter");
+    assert!(!blocked(OpenAiChat, AnswerForm::Json, long.as_bytes()));
+}
+
+#[test]
+fn what_a_filter_keeps_back_of_a_stream_is_known() {
+    use Dialect::{Anthropic, Bedrock, Gemini, OpenAiChat, OpenAiResponses};
+    let chat = |delta: &str, reason: &str| {
+        let end = format!(r#"data: {{"choices":[{{"index":0,"delta":{{}},"finish_reason":"{reason}"}}]}}"#);
+        format!("{}{end}\n\ndata: [DONE]\n\n", chunk(delta))
+    };
+    let claude = |text: &str| {
+        let delta = r#"{"type":"message_delta","delta":{"stop_reason":"refusal","stop_sequence":null},"usage":{"output_tokens":1}}"#;
+        let text =
+            format!(r#"{{"type":"content_block_delta","index":0,"delta":{{"type":"text_delta","text":"{text}"}}}}"#);
+        format!("data: {text}\n\ndata: {delta}\n\ndata: {{\"type\":\"message_stop\"}}\n\n")
+    };
+    let response = |before: &str| {
+        let response =
+            r#"{"id":"r","status":"incomplete","incomplete_details":{"reason":"content_filter"},"output":[]}"#;
+        format!("{before}data: {{\"type\":\"response.incomplete\",\"response\":{response}}}\n\n")
+    };
+    let gemini = |event: &str| format!("data: {event}\n\n");
+    let converse = |text: &str, reason: &str| {
+        let mut frames = Vec::new();
+        for (name, payload) in [
+            ("messageStart", r#"{"role":"assistant"}"#.to_owned()),
+            ("contentBlockDelta", format!(r#"{{"contentBlockIndex":0,"delta":{{"text":"{text}"}}}}"#)),
+            ("contentBlockStop", r#"{"contentBlockIndex":0}"#.to_owned()),
+            ("messageStop", format!(r#"{{"stopReason":"{reason}"}}"#)),
+            ("metadata", r#"{"usage":{"inputTokens":3,"outputTokens":0,"totalTokens":3}}"#.to_owned()),
+        ] {
+            write_event(&mut frames, name, |out| out.extend_from_slice(payload.as_bytes()));
+        }
+        frames
+    };
+    for (dialect, body) in [
+        (OpenAiChat, chat(r#"{"role":"assistant","content":""}"#, "content_filter").into_bytes()),
+        (OpenAiResponses, response("").into_bytes()),
+        (Anthropic, claude("").into_bytes()),
+        (Gemini, gemini(r#"{"promptFeedback":{"blockReason":"SAFETY"}}"#).into_bytes()),
+        (Gemini, gemini(r#"{"candidates":[{"finishReason":"PROHIBITED_CONTENT"}]}"#).into_bytes()),
+        (Bedrock, converse("", "content_filtered")),
+        (Bedrock, converse("Sorry.", "guardrail_intervened")),
+    ] {
+        assert!(blocked(dialect, AnswerForm::Stream, &body), "{dialect} {}", String::from_utf8_lossy(&body));
+    }
+    let said = "data: {\"type\":\"response.output_text.delta\",\"delta\":\"Half a\"}\n\n";
+    for (dialect, body) in [
+        (OpenAiChat, chat(r#"{"content":"Half a"}"#, "content_filter").into_bytes()),
+        (OpenAiChat, chat(r#"{"content":""}"#, "stop").into_bytes()),
+        (OpenAiResponses, response(said).into_bytes()),
+        (Anthropic, claude("Half a").into_bytes()),
+        (
+            Gemini,
+            gemini(r#"{"candidates":[{"content":{"parts":[{"text":"a"}]},"finishReason":"SAFETY"}]}"#).into_bytes(),
+        ),
+        (Bedrock, converse("Half a", "content_filtered")),
+    ] {
+        assert!(!blocked(dialect, AnswerForm::Stream, &body), "{dialect} {}", String::from_utf8_lossy(&body));
+    }
+}
+
 #[test]
 fn every_way_to_end_is_known() {
     for (what, text) in [

@@ -373,6 +373,64 @@ async fn an_error_inside_a_200_costs_nothing() {
     assert_eq!(counted, [0]);
 }
 
+/// An answer that a filter kept back, and in whose place another was asked for, has a record of its own: it may have cost something.
+#[tokio::test]
+async fn an_answer_that_is_kept_back_is_booked_as_an_attempt() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = dir.path().join("ledger.db");
+    let usage = json!({"prompt_tokens": 11, "completion_tokens": 0, "total_tokens": 11});
+    let whole = |usage: Value| {
+        let choice =
+            json!({"index": 0, "message": {"role": "assistant", "content": null}, "finish_reason": "content_filter"});
+        Answer::json(200, json!({"model": "b-1", "choices": [choice], "usage": usage}).to_string())
+    };
+    let finish = bodies::chat_finish().replace("\"stop\"", "\"content_filter\"");
+    let told = format!("data: {}\n\n", json!({"model": "b-1", "choices": [], "usage": usage}));
+    let stream = |told: String| Answer::sse([bodies::chat_role(), finish.clone(), told, bodies::DONE.into()]);
+    let answers = [whole(usage), stream(told), whole(Value::Null), stream(String::new())];
+    let blocks = Stub::sequence(answers.to_vec()).await;
+    let good = fine().await;
+    let config = [
+        bodies::openai_provider("blocks", &blocks.origin()),
+        bodies::openai_provider("good", &good.origin()),
+        "[models.m]\ntargets = [{ provider = \"blocks\", model = \"b\" }, { provider = \"good\", model = \"g\", priority = 1 }]\n\
+         retry = { on = [\"content_filter\"] }\n[prices.models]\n\"blocks/b\" = { input = \"3\", output = \"4\" }\n\
+         \"good/g\" = { input = \"1\", output = \"2\" }\n[limits]\nbudget = { usd = 1, per = \"month\" }\n"
+            .to_owned(),
+        ledger_at(&ledger),
+    ];
+    let gateway = Gateway::start(&config.concat()).await;
+    for (number, streams) in [false, true, false, true].into_iter().enumerate() {
+        let reply = exchange(gateway.addr, &ask(Dialect::OpenAiChat, "m", "Say something", streams)).await;
+        assert!(reply.status == 200 && reply.text().contains("fine"), "{number}: {}", reply.text());
+        let log = gateway.log_of(reply.header("x-request-id")).await;
+        let outcomes = [&log["attempts"][0]["outcome"], &log["attempts"][1]["outcome"]];
+        assert_eq!(
+            (outcomes, &log["finish"]),
+            (["blocked", "ok"].map(|it| json!(it)).each_ref(), &json!("complete")),
+            "{log}"
+        );
+    }
+    gateway.at_rest().await;
+    assert_eq!(
+        gateway.counted("gateway_attempts_total", "provider=\"blocks\",model=\"b\",outcome=\"blocked\"").await,
+        4
+    );
+    assert_eq!(gateway.counted("gateway_retries_total", "reason=\"blocked\"").await, 4);
+    // Four times 7 x 1 + 5 x 2, and twice 11 x 3: what nothing is told of that says nothing costs nothing.
+    assert_eq!(global(&gateway).await, [134_000_000]);
+    let rows = booked(gateway, &ledger, BY).await;
+    let names = ["upstream_model", "kind", "usage_source", "records", "input", "output", "cost_usd"];
+    let rows: Vec<_> = rows.iter().map(|row| names.map(|name| row[name].clone())).collect();
+    assert_eq!(
+        json!(rows),
+        json!([
+            ["b", "attempt", "provider", 2, 22, 0, "0.000066"],
+            ["g", "request", "provider", 4, 28, 20, "0.000068"]
+        ])
+    );
+}
+
 /// What is counted of everything: tokens, and pico-dollars. Nothing is reserved any more.
 async fn global(gateway: &Gateway) -> Vec<u64> {
     let limits = exchange(gateway.admin, &Request::get("/api/limits")).await.json();

@@ -126,6 +126,41 @@ async fn the_first_call_wins_and_the_second_is_left_at_once() {
     }
 }
 
+/// Nor does one win whose answer a filter keeps back, if another is to be asked then.
+#[tokio::test]
+async fn a_call_whose_answer_is_kept_back_leaves_the_race_to_the_other() {
+    let blocked = bodies::chat_finish().replace("\"stop\"", "\"content_filter\"");
+    let blocked = Answer::sse([bodies::chat_role(), blocked, bodies::DONE.into()]);
+    for (on, by, outcomes) in [("content_filter", "other", ["blocked", "ok"]), ("5xx", "blocked", ["hedged", "ok"])] {
+        for blocked_is_first in [true, false] {
+            let (ended, produced) = (Gate::new(), Gate::new());
+            let good = Answer::sse([bodies::chat_role()]).step(Step::Wait(produced.clone()));
+            let good =
+                stream_of("good").into_iter().skip(1).fold(good, |good, event| good.step(Step::Send(event.into())));
+            let answers = [blocked.clone().after(&ended), good];
+            let [blocked, other] = [Stub::always(answers[0].clone()).await, Stub::always(answers[1].clone()).await];
+            let (one, two) = if blocked_is_first { (&blocked, &other) } else { (&other, &blocked) };
+            let settings = format!("retry = {{ on = [\"{on}\"] }}\n");
+            let gateway = Gateway::start(&two_targets(&one.origin(), &two.origin(), AT_ONCE, &settings)).await;
+            let asked = request();
+            let (reply, ()) = tokio::join!(exchange(gateway.addr, &asked), async {
+                one.next().await;
+                two.next().await;
+                ended.open();
+                if by == "other" {
+                    gateway.reads_on().await;
+                    produced.open();
+                }
+            });
+            let what = format!("{on}, blocked is first: {blocked_is_first}");
+            assert_eq!(reply.status, 200, "{what}");
+            assert_eq!(reply.text().contains("good"), by == "other", "{what}: {}", reply.text());
+            let log = gateway.log_of(reply.header("x-request-id")).await;
+            assert_eq!([&log["attempts"][0]["outcome"], &log["attempts"][1]["outcome"]], outcomes, "{what}: {log}");
+        }
+    }
+}
+
 /// The hedge is the next attempt, and no other target is asked meanwhile.
 #[tokio::test]
 async fn a_first_call_that_fails_leaves_the_race_to_the_second() {
@@ -163,7 +198,7 @@ async fn a_first_call_that_fails_leaves_the_race_to_the_second() {
 async fn a_second_call_that_fails_leaves_the_race_to_the_first() {
     let gate = Gate::new();
     let one = Stub::always(Answer::sse(stream_of("slow")).after(&gate)).await;
-    let two = Stub::always(Answer::json(429, r#"{"error":{"message":"slow down"}}"#)).await;
+    let two = Stub::always(Answer::json(429, r#"{"error":{"message":"slow down"}}"#).header("retry-after", "60")).await;
     let gateway = Gateway::start(&two_targets(&one.origin(), &two.origin(), AT_ONCE, "")).await;
     let asked = request();
     let (reply, ()) = tokio::join!(exchange(gateway.addr, &asked), async {
@@ -177,6 +212,10 @@ async fn a_second_call_that_fails_leaves_the_race_to_the_first() {
     let log = gateway.log_of(reply.header("x-request-id")).await;
     let outcomes = [&log["attempts"][0]["outcome"], &log["attempts"][1]["outcome"]];
     assert_eq!(outcomes, ["status_429", "ok"], "{log}");
+    // It is left alone for as long as it asked.
+    let rests = |target: &Value| target["provider"] == "two" && target["retry_in_ms"].as_u64() > Some(30_000);
+    let targets = exchange(gateway.admin, &Request::get("/api/targets")).await.json();
+    assert!(targets["targets"].as_array().unwrap().iter().any(rests), "{targets}");
 }
 
 /// Each is judged like an attempt of its own; the client is told the last error, or gets the third target's answer.

@@ -63,7 +63,7 @@ pub enum RetryOn {
     /// The prompt does not fit the model: a target with a larger window may have room.
     #[serde(rename = "context_length")]
     ContextLength,
-    /// The provider refused the content.
+    /// The provider refused the content, or answered 200 and a filter of its own has kept back all of the answer.
     #[serde(rename = "content_filter")]
     ContentFilter,
 }

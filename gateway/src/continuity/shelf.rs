@@ -47,9 +47,15 @@ impl<V: Clone> Shelf<V> {
 
     /// Keeps `value`, unless it weighs more than a share.
     pub fn insert(&self, name: Box<str>, value: V, weight: u64) {
+        self.update(name, |_| (value, weight));
+    }
+
+    /// The same of what `new` makes of the one of that name, and of what that weighs: nobody else changes it meanwhile.
+    pub fn update(&self, name: Box<str>, new: impl FnOnce(Option<&V>) -> (V, u64)) {
         let share = self.most / SHARE;
         let mut inner = self.inner();
-        inner.take(&name);
+        let before = inner.take(&name);
+        let (value, weight) = new(before.as_ref().map(|(_, thing)| &thing.value));
         if weight > share {
             return;
         }
@@ -80,6 +86,11 @@ impl<V: Clone> Shelf<V> {
     /// The same, and it is gone.
     pub fn remove(&self, name: &str) -> Option<V> {
         self.inner().take(name).map(|(_, thing)| thing.value)
+    }
+
+    /// Whether there is one of that owner.
+    pub fn has_any_of(&self, owner: &str) -> bool {
+        self.inner().owners.contains_key(owner)
     }
 
     /// All, the least used first.
@@ -167,6 +178,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_there_is_made_another() {
+        let shelf = Shelf::new(16);
+        for known in [None, Some(1), Some(2)] {
+            shelf.update("a\x001".into(), |before| {
+                assert_eq!(before.copied(), known);
+                (known.unwrap_or(0) + 1, 1)
+            });
+        }
+        assert_eq!((shelf.get("a\x001"), shelf.inner().weight), (Some(3), 1));
+    }
+
+    #[test]
     fn what_is_used_stays() {
         let shelf = Shelf::new(16);
         for number in 0..16_u8 {
@@ -204,6 +227,7 @@ mod tests {
         shelf.insert("b\x001".into(), 1, 2);
         shelf.insert("a\x001".into(), 2, 3);
         assert_eq!((shelf.get("a\x001"), shelf.get("b\x001")), (None, Some(1)));
+        assert!(shelf.has_any_of("b") && !shelf.has_any_of("a"));
         assert_eq!(shelf.remove("b\x001"), Some(1));
         let inner = shelf.inner();
         assert_eq!((inner.weight, inner.things.len(), inner.order.len(), inner.owners.len()), (0, 0, 0, 0));

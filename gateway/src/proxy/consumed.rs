@@ -124,7 +124,9 @@ impl Exchange {
             Some(Consumed::reported(observer.own_usage()?).by(seen.model.clone(), seen.service_tier.clone()))
         };
         // Where nothing had been said counts only what the provider itself says it charges for.
-        let consumed = self.estimate().filter(|consumed| consumed.uncounted.is_some()).or_else(reported);
+        let blocked = self.upstream_answer.observer.as_ref().is_some_and(|observer| observer.seen().blocked);
+        let estimated = self.estimate().filter(|consumed| consumed.uncounted.is_some() && !blocked);
+        let consumed = estimated.or_else(reported);
         if let Some(attempt) = self.attempts.last_mut() {
             attempt.consumed = consumed.map(Box::new);
         }

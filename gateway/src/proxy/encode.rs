@@ -8,7 +8,7 @@ use ai_gateway_providers::answer::{Conversion, Translation};
 use ai_gateway_providers::catalogue::InChat;
 use ai_gateway_providers::codec::{Client, Platform, codec, no_thread};
 use ai_gateway_providers::common::{
-    Aliases, Json, Losses, ProviderTag, Request as CommonRequest, may_hold_ticket, restore_turns,
+    Aliases, Json, Loss, Losses, ProviderTag, Request as CommonRequest, may_hold_ticket, restore_turns,
 };
 use ai_gateway_providers::error::{ApiError, ErrorKind};
 use ai_gateway_providers::model_name::gemini_resource;
@@ -63,6 +63,22 @@ impl AnswerWay {
         std::mem::replace(self, begun)
     }
 }
+
+/// What Responses may not be able to say of a request, and Chat may.
+const IN_CHAT_ALONE: [&str; 12] = [
+    "seed",
+    "presence_penalty",
+    "frequency_penalty",
+    "stop",
+    "n",
+    "modalities",
+    "audio",
+    "messages.name",
+    "messages.image",
+    "messages.audio",
+    "messages.video",
+    "messages.document",
+];
 
 /// Writes the exchange's request for `target`.
 ///
@@ -137,17 +153,18 @@ impl<'a> Writer<'a> {
         let Self { target, request, .. } = *self;
         let responses = target.provider.in_responses(route, &request.endpoint, &target.model, &target.traits)?;
         let encoded = self.translate(responses, None).ok()?;
-        let takes_chat = match target.traits.in_chat {
+        let takes_chat = || match target.traits.in_chat {
             InChat::All => true,
             InChat::NoTools => !BodyFacts::of(&request.body).tools,
             InChat::Nothing => false,
         };
-        if !takes_chat || encoded.losses.is_empty() {
+        let is_of_chat = |loss: &Loss| loss.known && IN_CHAT_ALONE.contains(&&*loss.field);
+        if !encoded.losses.iter().any(is_of_chat) || !takes_chat() {
             return Some(encoded);
         }
         let Ok(chat) = self.translate(route, None) else { return Some(encoded) };
         let only_there = |field: &str| chat.losses.iter().all(|loss| loss.field != field);
-        let says_more = encoded.losses.iter().any(|loss| loss.known && only_there(&loss.field));
+        let says_more = encoded.losses.iter().any(|loss| is_of_chat(loss) && only_there(&loss.field));
         Some(if says_more { chat } else { encoded })
     }
 
@@ -291,7 +308,13 @@ impl<'a> Writer<'a> {
         let to = request.endpoint.dialect;
         let provider = target.provider.tag;
         let key = exchange.key.as_deref();
-        let before = restore_turns(&mut asked, provider, |call| continuity.recall_turn(key, call));
+        // A client of the same dialect gets, and keeps, everything.
+        let remembers = route.dialect != to;
+        let before = if remembers || continuity.has_turns(key) {
+            restore_turns(&mut asked, provider, remembers, |call| continuity.recall_turn(key, call))
+        } else {
+            None
+        };
         self.apply_betas(route, &mut asked, &mut losses);
         if route.dialect != to {
             asked.put_in_words();

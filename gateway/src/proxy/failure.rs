@@ -205,6 +205,9 @@ pub(super) fn final_error(exchange: &Exchange, outcome: Outcome) -> ApiError {
         Outcome::StreamError(_) => {
             (ErrorKind::UpstreamError, format!("provider `{provider}` reported an error instead of an answer"))
         }
+        Outcome::Blocked => {
+            (ErrorKind::ContentFilter, format!("a filter of provider `{provider}` has kept its answer back"))
+        }
         Outcome::NoRoom => (
             ErrorKind::Busy,
             "this gateway has no descriptor or no memory left for a connection: send the request again".to_owned(),

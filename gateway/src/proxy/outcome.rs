@@ -41,6 +41,8 @@ pub enum Outcome {
     Credentials(u16),
     /// An error inside an answer of status 200.
     StreamError(ErrorKind),
+    /// A complete answer that a filter of the provider's has kept back, where `retry.on` has another target asked for that.
+    Blocked,
     /// The answer ended before it was complete.
     Cut,
     /// What came was no valid answer.
@@ -80,7 +82,7 @@ impl Outcome {
             Self::Status(status) => status < 500,
             Self::Refused(ErrorKind::ModelNotFound) => false,
             Self::StreamError(kind) | Self::Refused(kind) => kind.fault() == Fault::Caller,
-            Self::ClientLeft => true,
+            Self::ClientLeft | Self::Blocked => true,
             _ => false,
         }
     }
@@ -99,7 +101,7 @@ impl Outcome {
             Self::StreamError(ErrorKind::ContextLength) | Self::Refused(ErrorKind::ContextLength) => {
                 RetryOn::ContextLength
             }
-            Self::StreamError(ErrorKind::ContentFilter) | Self::Refused(ErrorKind::ContentFilter) => {
+            Self::Blocked | Self::StreamError(ErrorKind::ContentFilter) | Self::Refused(ErrorKind::ContentFilter) => {
                 RetryOn::ContentFilter
             }
             Self::StreamError(ErrorKind::UpstreamAuth) => return true,
@@ -157,7 +159,7 @@ impl Outcome {
         let kind = match self {
             // Its first output was counted when it came.
             Self::Ok => return Verdict::Success { first_output: None },
-            Self::ClientLeft | Self::Hedged | Self::Shutdown | Self::Withheld | Self::NoRoom => {
+            Self::Blocked | Self::ClientLeft | Self::Hedged | Self::Shutdown | Self::Withheld | Self::NoRoom => {
                 return Verdict::Neutral;
             }
             _ if self.is_callers_fault() => return Verdict::Neutral,
@@ -198,6 +200,7 @@ impl From<Outcome> for AttemptOutcome {
             Outcome::Refused(kind) => Self::of_status(kind.status()).unwrap_or(Self::Protocol),
             Outcome::Credentials(_) => Self::StatusAuth,
             Outcome::StreamError(_) => Self::StreamError,
+            Outcome::Blocked => Self::Blocked,
             Outcome::Cut => Self::Cut,
             Outcome::Garbage => Self::Protocol,
             Outcome::ClientLeft => Self::ClientLeft,

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::attempt::Attempt;
 use super::outcome::Outcome;
+use super::plugins::Run;
 use super::{Exchange, encode, plugins, trace};
 
 /// Client headers that mean something to a provider and nothing to an attacker. Everything else stays behind:
@@ -41,7 +42,7 @@ pub fn write_header(session: &Session, upstream: &mut RequestHeader, exchange: &
     let Some(attempt) = exchange.attempt() else {
         return Error::e_explain(ErrorType::InternalError, "no attempt was made");
     };
-    let mut header = match header_for(attempt, session.req_header(), exchange) {
+    let mut header = match header_for(attempt, session.req_header(), exchange, exchange.plugins.as_deref()) {
         Ok(header) => header,
         Err(error) => {
             exchange.end_attempt(Outcome::Withheld);
@@ -53,8 +54,13 @@ pub fn write_header(session: &Session, upstream: &mut RequestHeader, exchange: &
     Ok(())
 }
 
-/// The header of `attempt`'s request, from a clean slate. `client`: what the client sent.
-pub fn header_for(attempt: &Attempt, client: &RequestHeader, exchange: &Exchange) -> Result<RequestHeader> {
+/// The header of `attempt`'s request, from a clean slate. `client`: what the client sent. `plugins`: those that it goes through.
+pub fn header_for(
+    attempt: &Attempt,
+    client: &RequestHeader,
+    exchange: &Exchange,
+    plugins: Option<&Run>,
+) -> Result<RequestHeader> {
     let Some(request) = &exchange.request else {
         return Error::e_explain(ErrorType::InternalError, "there is no request");
     };
@@ -116,7 +122,7 @@ pub fn header_for(attempt: &Attempt, client: &RequestHeader, exchange: &Exchange
             header.insert_header(name, value)?;
         }
     }
-    plugins::on_upstream(exchange, attempt, &mut header)?;
+    plugins::on_upstream(plugins, exchange.attempts.len(), attempt, &mut header)?;
     attempt.grant.apply(&mut header, &attempt.encoded.body)?;
     Ok(header)
 }

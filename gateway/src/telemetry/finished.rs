@@ -59,6 +59,8 @@ pub enum AttemptOutcome {
     Status5xx,
     /// An error reported inside an answer of status 200.
     StreamError,
+    /// An answer of status 200 that a filter of the provider's kept back, and another target was asked for that.
+    Blocked,
     /// The answer ended before its end marker.
     Cut,
     /// The answer broke the protocol (HTTP, SSE or JSON).
@@ -73,7 +75,7 @@ pub enum AttemptOutcome {
 
 impl AttemptOutcome {
     /// All of them, each at the place of its discriminant.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Ok,
         Self::Dns,
         Self::Connect,
@@ -87,6 +89,7 @@ impl AttemptOutcome {
         Self::Status4xx,
         Self::Status5xx,
         Self::StreamError,
+        Self::Blocked,
         Self::Cut,
         Self::Protocol,
         Self::ClientLeft,
@@ -110,6 +113,7 @@ impl AttemptOutcome {
             Self::Status4xx => "status_4xx",
             Self::Status5xx => "status_5xx",
             Self::StreamError => "stream_error",
+            Self::Blocked => "blocked",
             Self::Cut => "cut",
             Self::Protocol => "protocol",
             Self::ClientLeft => "client_left",

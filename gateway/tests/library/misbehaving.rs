@@ -1,17 +1,19 @@
 //! Plugins that misbehave harm only their own requests.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ai_gateway::config::{Config, OnError, PluginConfig, System};
 use ai_gateway::plugins::{
-    Answer, AnswerBody, Context, End, Failure, Flow, Needs, Part, Plan, Plugin, Request, TextHook, Upstream, Verdict,
-    Window, async_trait,
+    Answer, AnswerBody, Context, End, Failure, Finish, Flow, Needs, Part, Plan, Plugin, Request, TextHook, Upstream,
+    Verdict, Window, async_trait,
 };
 use ai_gateway_providers::Dialect;
+use tokio::sync::mpsc;
 
 use crate::client::{ask, exchange, said};
-use crate::setup::{chat, config, serve};
+use crate::setup::{chat, config, serve, serve_with};
 
 /// What a misbehaving plugin does.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -208,6 +210,49 @@ async fn a_plugin_that_sleeps_or_blocks_harms_only_its_own_request() {
             }
         }
     }
+}
+
+/// Fails at each target whose model is called so, and tells how the exchange has ended.
+struct FailsAt(&'static str, mpsc::UnboundedSender<End>, Arc<AtomicUsize>);
+
+#[async_trait]
+impl Plugin for FailsAt {
+    fn needs(&self) -> Needs {
+        Needs::new().upstream().end()
+    }
+
+    fn on_upstream(&self, upstream: &mut Upstream, _: &Context) -> Result<(), Failure> {
+        if *upstream.model != *self.0 {
+            return Ok(());
+        }
+        self.2.fetch_add(1, Ordering::SeqCst);
+        Err("it fails".into())
+    }
+
+    fn on_end(&self, end: &End, _: &Context) {
+        let _ = self.1.send(end.clone());
+    }
+}
+
+/// The call that it failed at was needless.
+#[tokio::test]
+async fn who_fails_at_the_second_call_of_a_race_harms_nobody() {
+    let text = r#"
+        [providers.m]
+        kind = "mock"
+        [models.two]
+        targets = [{ provider = "m", model = "echo+slow-first-2s" }, { provider = "m", model = "lorem-3", priority = 1 }]
+        hedge = { after = "20ms", max_extra = "100%" }
+    "#;
+    let (told, mut ends) = mpsc::unbounded_channel();
+    let failed = Arc::<AtomicUsize>::default();
+    let plugin = config(FailsAt("lorem-3", told, failed.clone()), OnError::Closed, Duration::from_secs(5));
+    let (addr, _gateway) = serve_with(text, vec![plugin]).await;
+    let reply = chat(addr, "two", "one two three", true).await;
+    assert_eq!(said(Dialect::OpenAiChat, true, &reply), "one two three");
+    let end = ends.recv().await.unwrap();
+    assert_eq!((end.status, end.finish, end.error), (200, Finish::Complete, None));
+    assert_eq!(failed.load(Ordering::SeqCst), 1);
 }
 
 /// Makes everything as large as it can.

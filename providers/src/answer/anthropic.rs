@@ -1,11 +1,14 @@
 //! The events of Anthropic Messages: <https://docs.anthropic.com/en/docs/build-with-claude/streaming>.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::Notes;
+use super::blocked::Filter;
 use super::raw::{self, Raw};
 
 #[derive(Deserialize)]
@@ -33,6 +36,13 @@ struct Message<'a> {
     model: Raw<'a>,
     #[serde(borrow)]
     usage: Raw<'a>,
+}
+
+/// `message_delta`
+#[derive(Deserialize)]
+struct Delta<'a> {
+    #[serde(borrow)]
+    stop_reason: Option<Cow<'a, str>>,
 }
 
 static DELTA: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"delta\""));
@@ -75,19 +85,25 @@ fn on_type(name: &[u8], data: &[u8], notes: &mut Notes) {
                 notes.usage(raw::bytes(usage));
             }
         }
-        b"message_delta" => match raw::parse::<Event<'_>>(data) {
-            Some(Event { usage: Some(usage), .. }) => {
+        b"message_delta" => {
+            let Some(event) = raw::parse::<Event<'_>>(data) else { return notes.unreadable() };
+            if let Some(usage) = event.usage {
                 notes.usage(raw::bytes(usage));
                 notes.seen.usage_is_final = true;
             }
-            Some(_) => {}
-            None => notes.unreadable(),
-        },
+            if event.delta.is_some_and(is_refusal) {
+                notes.filtered(Filter::Ended);
+            }
+        }
         b"message_stop" => notes.seen.complete = true,
         b"error" => notes.error(data),
         // Pings, ends of blocks, and what may come.
         _ => {}
     }
+}
+
+fn is_refusal(delta: &RawValue) -> bool {
+    raw::parse::<Delta<'_>>(raw::bytes(delta)).is_some_and(|delta| delta.stop_reason.as_deref() == Some("refusal"))
 }
 
 /// `type` is always there; the rest is the output.

@@ -10,8 +10,10 @@ use memchr::memmem::Finder;
 use serde::Deserialize;
 
 use super::Notes;
+use super::blocked::Filter;
 use super::raw::{self, Raw};
 use super::stream::Verdict;
+use crate::codec::stop_of;
 
 /// Which choices have appeared, and which have finished.
 #[derive(Debug, Default)]
@@ -147,7 +149,7 @@ impl Chat {
             if let Some(error) = choice.error.filter(|error| raw::has_content(error)) {
                 notes.error(raw::bytes(error));
             }
-            self.on_choice(choice);
+            self.on_choice(choice, notes);
         }
         if output {
             notes.output();
@@ -160,14 +162,15 @@ impl Chat {
         }
     }
 
-    fn on_choice(&mut self, choice: &Choice<'_>) {
+    fn on_choice(&mut self, choice: &Choice<'_>, notes: &mut Notes) {
         let Some(bit) = 1_u128.checked_shl(choice.index.unwrap_or(0)) else {
             self.beyond = true;
             return;
         };
         self.begun |= bit;
-        if choice.finish_reason.is_some_and(raw::has_content) {
+        if let Some(reason) = choice.finish_reason.filter(|reason| raw::has_content(reason)) {
             self.finished |= bit;
+            notes.filtered(Filter::of(&stop_of(raw::parse(raw::bytes(reason)), None, false)));
         }
     }
 

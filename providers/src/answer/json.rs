@@ -1,10 +1,11 @@
 //! An answer that is one JSON document, scanned as it passes: which top-level values it has, and where it ends. Nothing
 //! is kept but the few values that are read, and those only where they do not lie in one chunk, so that an embedding of
-//! many megabytes costs no memory.
+//! many megabytes costs no memory; a whole answer only where it is to be judged whether it is blocked.
 
 use memchr::memchr2;
 
 use super::Notes;
+use super::blocked::{Filter, MAX_JUDGED, is_blocked};
 use super::searches::Searches;
 use crate::dialect::{Dialect, Operation};
 use crate::usage::report::Report;
@@ -108,6 +109,8 @@ pub(super) struct JsonScan {
     from: usize,
     /// What earlier chunks had of it.
     before: Vec<u8>,
+    /// The document so far, if it is to be judged, and not too large.
+    whole: Option<Vec<u8>>,
     searches: Searches,
 }
 
@@ -122,11 +125,27 @@ impl JsonScan {
             kept: Kept::Nothing,
             from: 0,
             before: Vec::new(),
+            whole: None,
             searches: Searches::default(),
         }
     }
 
+    /// From now on the document is kept, and at its end it is judged whether it is blocked.
+    pub(super) fn keep_whole(&mut self) {
+        self.whole = Some(Vec::new());
+    }
+
+    fn judge(&mut self, chunk: &[u8], end: bool, notes: &mut Notes) {
+        self.whole = self.whole.take().filter(|whole| whole.len() + chunk.len() <= MAX_JUDGED);
+        let Some(whole) = &mut self.whole else { return };
+        whole.extend_from_slice(chunk);
+        if end && is_blocked(whole, notes.dialect) {
+            notes.filtered(Filter::Replaced);
+        }
+    }
+
     pub(super) fn feed(&mut self, chunk: &[u8], end: bool, notes: &mut Notes) {
+        self.judge(chunk, end, notes);
         self.from = 0;
         let mut at = 0;
         while at < chunk.len() {

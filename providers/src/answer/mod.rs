@@ -7,8 +7,10 @@
 //! `typed` for OpenAI's typed events, `anthropic`. `json` scans an answer that is one JSON document. `translated` is for
 //! answers whose two sides speak different dialects: there nothing passes, but the codecs read and write. `continued` joins
 //! what another attempt says to an answer that broke off. `heard` measures what is said, for answers whose provider never tells.
+//! `blocked` tells answers that a filter of the provider's keeps back.
 
 mod anthropic;
+mod blocked;
 mod chat;
 mod continued;
 mod converted;
@@ -29,6 +31,7 @@ use bytes::{Bytes, BytesMut};
 use memchr::memmem::Finder;
 use serde_json::Value;
 
+use self::blocked::Filter;
 pub use self::converted::Conversion;
 use self::converted::Converted;
 pub use self::costed::{cost_in, with_cost};
@@ -80,6 +83,10 @@ pub struct Seen {
     pub cut: bool,
     /// An error that the provider reported inside the answer, the first one.
     pub error: Option<ApiError>,
+    /// A filter of the provider's has ended the answer to a chat before it said anything, or what it says are the filter's words. With
+    /// several choices another may yet say something, and take that back. Of a JSON document it is known at its end, and only if
+    /// [asked for](Observer::judging_whole).
+    pub blocked: bool,
     /// What the answer consumed, as far as reported.
     pub usage: Option<Usage>,
     /// The provider goes on making the answer whoever listens, and tells what it consumed when it is asked for it later
@@ -211,6 +218,8 @@ impl Observer {
             self.notes.seen.cut = false;
             self.notes.seen.error = None;
             self.notes.seen.usage_is_final = false;
+            self.notes.seen.model = None;
+            self.notes.seen.service_tier = None;
             self.notes.heard = Heard::default();
             self.before = self.notes.seen.usage;
             self.ended = false;
@@ -252,6 +261,15 @@ impl Observer {
         Self::of(Notes::new(dialect, operation), form, dialect == Dialect::Bedrock)
     }
 
+    /// The same, which also finds out whether a JSON document is [blocked](Seen::blocked); for that it keeps one of up to 256 KiB.
+    #[must_use]
+    pub fn judging_whole(mut self) -> Self {
+        if let Form::Json(scan) = &mut self.form {
+            scan.keep_whole();
+        }
+        self
+    }
+
     fn of(notes: Notes, form: Form, gives_frames: bool) -> Self {
         Self { notes, form, ended: false, before: None, gives_frames }
     }
@@ -285,6 +303,7 @@ impl Observer {
                 chunk
             }
         };
+        self.notes.seen.blocked = self.notes.is_blocked();
         if end {
             self.ended = true;
             let seen = &mut self.notes.seen;
@@ -365,6 +384,9 @@ struct Notes {
     seen: Seen,
     report: Report,
     heard: Heard,
+    filter: Filter,
+    /// Outputs that are reasoning. Only the codecs' events tell.
+    thoughts: u64,
     /// Where in memory the errors of the event that is being read begin, and their lengths.
     errors_at: Vec<(usize, usize)>,
     /// Where errors stand in what is given out of the chunk.
@@ -379,6 +401,8 @@ impl Notes {
             seen: Seen::default(),
             report: Report::default(),
             heard: Heard::default(),
+            filter: Filter::default(),
+            thoughts: 0,
             errors_at: Vec::new(),
             errors: Vec::new(),
         }
@@ -387,6 +411,25 @@ impl Notes {
     /// Whether the answer has ended, well or not.
     fn is_over(&self) -> bool {
         self.seen.complete || self.seen.error.is_some()
+    }
+
+    fn thought(&mut self) {
+        self.output();
+        self.thoughts += 1;
+    }
+
+    /// Takes in what is told of a filter of the provider's.
+    fn filtered(&mut self, filter: Filter) {
+        self.filter = self.filter.max(filter);
+    }
+
+    /// Whether a filter has kept back all that there is of the answer.
+    fn is_blocked(&self) -> bool {
+        match self.filter {
+            Filter::Nothing => false,
+            Filter::Ended => self.seen.outputs == self.thoughts,
+            Filter::Replaced => true,
+        }
     }
 
     fn output(&mut self) {

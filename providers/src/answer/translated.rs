@@ -4,10 +4,13 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
+use super::blocked::Filter;
 use super::continued::{Said, Seam};
 use super::marks::Marks;
 use super::{AnswerForm, Heard, Notes};
-use crate::codec::{Client, Maker, OutputItem, Platform, StreamDecoder, StreamEncoder, codec, whole_characters};
+use crate::codec::{
+    Client, Maker, OutputItem, Platform, StreamDecoder, StreamEncoder, codec, is_explanation, whole_characters,
+};
 use crate::common::{
     Aliases, Before, Collector, Content, Delta, Event, Losses, ProviderTag, Response, Str, TurnMemory, TurnRecorder,
     take_apart,
@@ -85,9 +88,8 @@ impl Translation {
         }
     }
 
-    /// A client of the same dialect gets, and keeps, everything.
     fn recorder(&self) -> Option<TurnRecorder> {
-        let before = self.before.filter(|_| self.from != self.to)?;
+        let before = self.before?;
         // These sign what they want to have back.
         let signs = matches!(self.from, Dialect::Anthropic | Dialect::Gemini | Dialect::OpenAiResponses);
         Some(TurnRecorder::new(self.provider, before, !signs))
@@ -214,8 +216,14 @@ impl Translated {
                         }
                     }
                 };
+                let mut goes_on_as = None;
                 let mut write = |event: Event<'_>| match seam {
-                    Some(seam) => seam.feed(event, &mut write),
+                    Some(seam) => {
+                        if let Event::Start { model: Some(model), .. } = &event {
+                            goes_on_as = Some(model.to_string());
+                        }
+                        seam.feed(event, &mut write);
+                    }
                     None => write(event),
                 };
                 let mut write = |event: Event<'_>| match marks {
@@ -229,6 +237,9 @@ impl Translated {
                         aliases.restore_event(event, &mut write);
                     }
                 });
+                if goes_on_as.is_some() {
+                    notes.seen.model = goes_on_as;
+                }
                 if end {
                     self.finish_whole(&mut out, notes);
                 }
@@ -373,18 +384,23 @@ pub(super) fn note(event: &Event<'_>, notes: &mut Notes) {
             seen.id = id.as_ref().map(ToString::to_string);
             seen.model = model.as_ref().map(ToString::to_string);
         }
-        Event::BlockStart { block, .. } => match &block.content {
-            Content::Text(text) if text.text.is_empty() => {}
-            Content::Refusal(text) if text.is_empty() => {}
-            Content::Reasoning(reasoning) if reasoning.text.is_empty() && reasoning.encrypted.is_none() => {}
-            Content::Text(_)
-            | Content::Refusal(_)
-            | Content::Reasoning(_)
-            | Content::Media(_)
-            | Content::ToolCall(_)
-            | Content::ToolResult(_)
-            | Content::Foreign(_) => notes.output(),
-        },
+        Event::BlockStart { block, .. } => {
+            if is_explanation(block) {
+                notes.filtered(Filter::Replaced);
+            }
+            match &block.content {
+                Content::Text(text) if text.text.is_empty() => {}
+                Content::Refusal(text) if text.is_empty() => {}
+                Content::Reasoning(reasoning) if reasoning.text.is_empty() && reasoning.encrypted.is_none() => {}
+                Content::Reasoning(_) => notes.thought(),
+                Content::Text(_)
+                | Content::Refusal(_)
+                | Content::Media(_)
+                | Content::ToolCall(_)
+                | Content::ToolResult(_)
+                | Content::Foreign(_) => notes.output(),
+            }
+        }
         Event::Delta { delta, .. } => {
             let empty = match delta {
                 Delta::Text(text)
@@ -397,8 +413,10 @@ pub(super) fn note(event: &Event<'_>, notes: &mut Notes) {
                 Delta::Signature(_) => true,
                 Delta::Encrypted(_) | Delta::Citation(_) | Delta::Foreign(_) => false,
             };
-            if !empty {
-                notes.output();
+            match delta {
+                _ if empty => {}
+                Delta::Reasoning(_) | Delta::Summary { .. } | Delta::Encrypted(_) => notes.thought(),
+                _ => notes.output(),
             }
         }
         Event::Usage(usage) => notes.seen.usage = Some(*usage),
@@ -406,7 +424,8 @@ pub(super) fn note(event: &Event<'_>, notes: &mut Notes) {
         Event::Error(error) if error.kind == ErrorKind::StreamCut => notes.seen.cut = true,
         Event::Error(error) => fail(notes, error.clone()),
         Event::End => notes.seen.complete = true,
-        Event::BlockEnd { .. } | Event::Logprobs { .. } | Event::Stop { .. } | Event::Extras(_) | Event::Ping => {}
+        Event::Stop { stop, .. } => notes.filtered(Filter::of(stop)),
+        Event::BlockEnd { .. } | Event::Logprobs { .. } | Event::Extras(_) | Event::Ping => {}
     }
 }
 
@@ -499,6 +518,26 @@ mod tests {
 
     fn to_chat(from: Dialect, stream: bool) -> Translation {
         Translation { to: Dialect::OpenAiChat, ..Translation::within(from, stream) }
+    }
+
+    /// What stands in for words that Claude did not say.
+    #[test]
+    fn why_claude_declines_is_no_answer() {
+        let stop = r#""stop_reason":"refusal","stop_details":{"type":"refusal","explanation":"About weapons."}"#;
+        let whole = format!(r#"{{"type":"message","model":"m","content":[],{stop}}}"#);
+        let streamed = format!(
+            "event: message_start\ndata: {{\"type\":\"message_start\",\"message\":{{\"model\":\"m\",\"content\":[]}}}}\n\n\
+         event: message_delta\ndata: {{\"type\":\"message_delta\",\"delta\":{{{stop}}},\"usage\":{{\"output_tokens\":1}}}}\n\n\
+         event: message_stop\ndata: {{\"type\":\"message_stop\"}}\n\n"
+        );
+        for (form, body) in [(AnswerForm::Json, &whole), (AnswerForm::Stream, &streamed)] {
+            for to_stream in [false, true] {
+                let mut observer = Observer::translating(to_chat(Dialect::Anthropic, to_stream), Operation::Chat, form);
+                let out = observer.feed(Bytes::copy_from_slice(body.as_bytes()), true);
+                assert!(String::from_utf8_lossy(&out).contains("About weapons."), "{form:?} {to_stream}");
+                assert!(observer.seen().first_output && observer.seen().blocked, "{form:?} {to_stream}");
+            }
+        }
     }
 
     /// Its client knows no such words.

@@ -1,12 +1,14 @@
 //! OpenAI's typed events: Responses (<https://platform.openai.com/docs/api-reference/responses-streaming>), and the
 //! streams of images, speech and transcription, which follow the same pattern.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 use serde::Deserialize;
 
 use super::Notes;
+use super::blocked::Filter;
 use super::raw::{self, Raw};
 use crate::usage::report::{Report, SEARCH, is_search};
 use crate::usage::tree::Tree;
@@ -45,6 +47,14 @@ struct Response<'a> {
     service_tier: Raw<'a>,
     #[serde(borrow)]
     background: Raw<'a>,
+    #[serde(borrow)]
+    incomplete_details: Raw<'a>,
+}
+
+#[derive(Deserialize)]
+struct Incomplete<'a> {
+    #[serde(borrow)]
+    reason: Option<Cow<'a, str>>,
 }
 
 static DELTA: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"delta\""));
@@ -162,6 +172,10 @@ fn on_response(data: &[u8], notes: &mut Notes) -> bool {
     }
     if let Some(error) = response.error {
         notes.error(raw::bytes(error));
+    }
+    let incomplete = response.incomplete_details.and_then(|details| raw::parse::<Incomplete<'_>>(raw::bytes(details)));
+    if incomplete.is_some_and(|details| details.reason.as_deref() == Some("content_filter")) {
+        notes.filtered(Filter::Ended);
     }
     true
 }

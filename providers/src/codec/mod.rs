@@ -49,6 +49,8 @@ use crate::dialect::Dialect;
 use crate::error::{ApiError, ErrorKind, THREAD_UNSUPPORTED};
 use crate::preset::Quirks;
 
+pub(crate) use anthropic::is_explanation;
+pub(crate) use openai_chat::stop_of;
 pub(crate) use openai_responses::without_signature;
 pub(crate) use sse::{cut, write_event};
 pub(crate) use surrogates::whole_characters;

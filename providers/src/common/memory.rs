@@ -110,15 +110,17 @@ fn thoughts<'b, 'a: 'b>(blocks: impl IntoIterator<Item = &'b Block<'a>>) -> impl
 }
 
 /// Puts back what `recall` knows about the tool calls of the history, as far as `provider` made it. What the client kept itself
-/// stays. Gives what was said before the answer that is asked for; `None` if it can call no tools.
+/// stays. Gives what was said before the answer that is asked for, if that is to be remembered (`remembers`) and can call tools.
 pub fn restore_turns<M: AsRef<TurnMemory>>(
     request: &mut Request<'_>,
     provider: ProviderTag,
+    remembers: bool,
     recall: impl Fn(&str) -> Option<M>,
 ) -> Option<Before> {
     let is_call = |block: &Block<'_>| matches!(block.content, Content::ToolCall(_));
     let mut blocks = request.messages.iter().flat_map(|message| &message.blocks);
-    if request.tools.is_empty() && !blocks.any(is_call) {
+    let has_tools = remembers && !request.tools.is_empty();
+    if !has_tools && !blocks.any(is_call) {
         return None;
     }
     let mut history = History::of(request);
@@ -132,7 +134,7 @@ pub fn restore_turns<M: AsRef<TurnMemory>>(
             before = history.before();
         }
     }
-    Some(before)
+    remembers.then_some(before)
 }
 
 fn restore_turn<M: AsRef<TurnMemory>>(
@@ -213,7 +215,7 @@ mod tests {
     fn recorded(conversation: &Request<'static>, provider: ProviderTag, thought: &str, signed: bool) -> TurnMemory {
         let mut asked = conversation.clone();
         let answer = asked.messages.pop().unwrap().blocks;
-        let before = restore_turns(&mut asked, provider, |_| None::<Arc<TurnMemory>>).unwrap();
+        let before = restore_turns(&mut asked, provider, true, |_| None::<Arc<TurnMemory>>).unwrap();
         let sign = |data: &'static str| Opaque::made_by(Dialect::Anthropic, Some(provider), data.into());
         let mut recorder = TurnRecorder::new(provider, before, true);
         let reasoning = Block::new(Content::Reasoning(Box::<Reasoning<'_>>::default()));
@@ -251,9 +253,12 @@ mod tests {
             let memory = [recorded(&request, maker, "because", true)];
             assert_eq!(memory[0].calls.len(), 2);
             let before = request.clone();
-            restore_turns(&mut request, other, recall(&memory));
+            assert!(restore_turns(&mut request, other, true, recall(&memory)).is_some());
             assert_eq!(request, before);
-            restore_turns(&mut request, maker, recall(&memory));
+            assert!(
+                restore_turns(&mut request, maker, false, recall(&memory)).is_none(),
+                "nothing is to be remembered"
+            );
             let blocks = &request.messages[1].blocks;
             assert_eq!(blocks.len(), 4);
             assert!(
@@ -261,7 +266,7 @@ mod tests {
             );
             assert!(matches!(&blocks[3].content, Content::ToolCall(c) if c.signature.is_some()));
             let restored = request.clone();
-            restore_turns(&mut request, maker, recall(&memory));
+            restore_turns(&mut request, maker, true, recall(&memory));
             assert_eq!(request, restored, "nothing is put back twice");
         }
     }
@@ -274,7 +279,7 @@ mod tests {
         for (mut request, known) in
             [(ann, Some("Ann is ill")), (bob, Some("Bob eats")), (conversation("I am Cid", COUNTED), None)]
         {
-            restore_turns(&mut request, provider, recall(&memories));
+            restore_turns(&mut request, provider, true, recall(&memories));
             assert_eq!(thought(&request).as_deref(), known);
         }
     }
@@ -288,7 +293,7 @@ mod tests {
             let mut request = plain.clone();
             let reasoning = Reasoning { text: kept.into(), ..Reasoning::default() };
             request.messages[1].blocks.insert(0, Block::new(Content::Reasoning(Box::new(reasoning))));
-            restore_turns(&mut request, provider, recall(&memory));
+            restore_turns(&mut request, provider, true, recall(&memory));
             let expected = if original { "first\n\nsecond" } else { kept };
             assert_eq!(thought(&request).as_deref(), Some(expected));
             assert_eq!(thoughts(&request.messages[1].blocks).count(), 1);

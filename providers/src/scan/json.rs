@@ -270,10 +270,11 @@ fn nested_limit(settings: &RawValue) -> Option<u64> {
     members.values.into_iter().flatten().filter_map(integer).max()
 }
 
-/// A non-negative number, also one written `1e3`, rounded and saturating.
+/// A non-negative number, also one written `1e3` or, as Gemini and others take it, in a string; rounded and saturating.
 fn integer(raw: &RawValue) -> Option<u64> {
-    raw.get().parse().ok().or_else(|| {
-        let number: f64 = raw.get().parse().ok()?;
+    let text = raw.get().trim_matches('"');
+    text.parse().ok().or_else(|| {
+        let number: f64 = text.parse().ok()?;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked, and `as` saturates")]
         (number >= 0.0).then_some(number as u64)
     })

@@ -89,7 +89,7 @@ pub struct RequestScan {
     /// `stream`; absent and `null` are false.
     pub stream: bool,
     /// The most output tokens the client allows: the largest of `max_tokens`, `max_completion_tokens` and
-    /// `max_output_tokens`. `None` if there is none, or only such as no provider accepts (negative, a string).
+    /// `max_output_tokens`. `None` if there is none, or only such as no provider accepts (negative).
     pub max_tokens: Option<u64>,
     /// `previous_response_id`: the stored answer that a Responses request follows; or the one that a turn of Anthropic's `thread`
     /// does.

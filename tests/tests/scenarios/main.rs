@@ -8,7 +8,7 @@ mod setup;
 
 use ai_gateway_providers::{Dialect, ErrorKind};
 use ai_gateway_tests::speak::Heard;
-use setup::{PROMPT, setup, setup_at, setup_with};
+use setup::{PROMPT, Ran, setup, setup_at, setup_with};
 use std::time::{Duration, Instant};
 
 /// What a busy machine may add to a clock.
@@ -227,6 +227,38 @@ async fn s13_a_content_filter_is_not_circumvented() {
     for ran in asked_for.ask_all().await {
         ran.answer();
         assert_eq!(ran.asked, [1, 1], "{ran}");
+    }
+}
+
+/// S13, for providers that answer 200 and keep back what they would say.
+#[tokio::test]
+async fn s13_an_answer_that_is_kept_back_is_not_circumvented() {
+    let targets = &["echo+content-filter-after-0", "echo"];
+    // Cohere's word for it is read as an error.
+    let has_word = |ran: &Ran| ![ran.case.client, ran.case.dialect_of(0)].contains(&Dialect::Cohere);
+    for ran in setup(targets, "").await.ask_all().await {
+        if has_word(&ran) {
+            assert_eq!((ran.reply.status, &ran.asked[..]), (200, &[1, 0][..]), "{ran}");
+            assert!(matches!(&ran.heard, Heard::Answer(answer) if answer.text.is_empty()), "{ran}: {:?}", ran.heard);
+        }
+    }
+    for on_cut in ["error", "buffer", "continue"] {
+        let settings = format!("retry = {{ on = [\"content_filter\", \"5xx\"] }}\non_cut = \"{on_cut}\"");
+        for ran in setup(targets, &settings).await.ask_all().await {
+            ran.answer();
+            assert_eq!(ran.asked, [1, 1], "{on_cut}: {ran}");
+        }
+    }
+    // With nobody else to ask, or behind the first words, it is what the client gets.
+    let settings = "retry = { on = [\"content_filter\"] }";
+    for targets in [&["echo+content-filter-after-0"][..], &["echo+content-filter-after-3", "echo"]] {
+        for ran in setup(targets, settings).await.ask_all().await {
+            if has_word(&ran) {
+                let Heard::Answer(answer) = &ran.heard else { panic!("{ran}: {:?}", ran.heard) };
+                assert!(PROMPT.starts_with(&answer.text) && answer.text.len() < 30, "{ran}: {answer:?}");
+                assert_eq!(ran.asked.iter().sum::<u64>(), 1, "{ran}");
+            }
+        }
     }
 }
 

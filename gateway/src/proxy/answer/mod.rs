@@ -186,17 +186,19 @@ pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> 
         trace.see_answer(body);
     }
     if !exchange.committed {
-        if let Some(outcome) = failed_before_output(exchange) {
+        let buffers = exchange.buffers();
+        let shows = exchange.upstream_answer.form == AnswerForm::Stream
+            && !buffers
+            && (exchange.upstream_answer.first_output.is_some() || exchange.held_long());
+        let most = if buffers { MOST_BUFFERED } else { MOST_HELD };
+        let leaves = end || shows || exchange.upstream_answer.bytes > most;
+        if let Some(outcome) = failed_before_output(exchange, leaves) {
             let error = exchange.upstream_answer.observer.as_ref().and_then(|observer| observer.seen().error.clone());
             exchange.error = error.map(|error| error.without(secrets(&exchange.attempts)));
             let error = Error::explain(ErrorType::ConnectionClosed, "the answer failed before its output");
             return Err(attempt_failed(exchange, outcome, error));
         }
-        let buffers = exchange.buffers();
-        let shows = exchange.upstream_answer.form == AnswerForm::Stream
-            && !buffers
-            && (exchange.upstream_answer.first_output.is_some() || exchange.held_long());
-        if end || shows || exchange.upstream_answer.bytes > if buffers { MOST_BUFFERED } else { MOST_HELD } {
+        if leaves {
             if end {
                 exchange.amend(body.as_ref().map_or(0, Bytes::len));
             }
@@ -213,8 +215,8 @@ pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> 
 }
 
 /// What of an answer that is still withheld makes it worth asking another target. A JSON document is withheld to its
-/// end, so an error in it is found whatever stands before it.
-fn failed_before_output(exchange: &Exchange) -> Option<Outcome> {
+/// end, so an error in it is found whatever stands before it. `leaves`: it is withheld no longer.
+fn failed_before_output(exchange: &Exchange, leaves: bool) -> Option<Outcome> {
     let seen = exchange.upstream_answer.observer.as_ref()?.seen();
     match &seen.error {
         Some(error)
@@ -222,6 +224,8 @@ fn failed_before_output(exchange: &Exchange) -> Option<Outcome> {
         {
             Some(Outcome::StreamError(error.kind))
         }
+        // Not before: what it has cost is told behind its end.
+        None if leaves && seen.blocked && exchange.moves_on_when_blocked() => Some(Outcome::Blocked),
         Some(_) | None => seen.cut.then_some(Outcome::Cut),
     }
 }
@@ -348,8 +352,17 @@ impl Exchange {
     fn observe(&mut self, form: AnswerForm) {
         let hide_usage = self.attempt().is_some_and(|attempt| attempt.encoded.hide_usage);
         let Some(Request { endpoint, .. }) = &self.request else { return };
-        self.upstream_answer.watch(Observer::new(endpoint.dialect, endpoint.operation, form, hide_usage), form);
+        let mut observer = Observer::new(endpoint.dialect, endpoint.operation, form, hide_usage);
+        if endpoint.operation == Operation::Chat && self.moves_on_when_blocked() {
+            observer = observer.judging_whole();
+        }
+        self.upstream_answer.watch(observer, form);
         self.begin_traced_answer();
+    }
+
+    /// Whether another target is asked if a filter keeps the current answer back.
+    fn moves_on_when_blocked(&self) -> bool {
+        self.step_after(Outcome::Blocked) != Step::Stop
     }
 
     fn begin_traced_answer(&mut self) {

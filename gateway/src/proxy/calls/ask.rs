@@ -194,7 +194,7 @@ async fn begin(
     };
     let name = attempt.target.provider.name.clone();
     let ready = match attempt::approach(&mut attempt, &gateway.http, &gateway.resolver, &exchange.id).await {
-        Ok(peer) => match header_for(&attempt, client, exchange) {
+        Ok(peer) => match header_for(&attempt, client, exchange, exchange.plugins.as_deref()) {
             Ok(header) => Ok(Ask {
                 peer,
                 header,

@@ -16,6 +16,7 @@ use crate::config::{HedgeAfter, HedgeConfig};
 use crate::net::call::Ask;
 use crate::proxy::answer::type_of;
 use crate::proxy::attempt::{self, Attempt};
+use crate::proxy::plugins::Run;
 use crate::proxy::upstream_header::header_for;
 use crate::proxy::{Exchange, Gateway, Outcome, admission, encode, failure};
 
@@ -61,7 +62,7 @@ pub async fn race(
 ) -> Result<Box<HttpPeer>> {
     let client = session.req_header().clone();
     let Some(current) = exchange.attempt() else { return Ok(Box::new(peer)) };
-    let mut first = start(gateway, exchange, current, &client, peer)?;
+    let mut first = start(gateway, exchange, current, &client, peer, exchange.plugins.as_deref())?;
     exchange.expect_output();
     if let Some(current) = exchange.attempts.last_mut() {
         current.called = true;
@@ -137,6 +138,7 @@ pub fn give_up(exchange: &mut Exchange) {
     let Some(Hedge { mut attempt, leg }) = exchange.hedge.take() else { return };
     let outcome = if exchange.client_left { Outcome::ClientLeft } else { Outcome::Hedged };
     let outcome = leg.failed().unwrap_or(outcome);
+    attempt.retry_after = leg.retry_after();
     attempt.end(outcome);
     attempt.rival = true;
     attempt.consumed = exchange.consumed_by_loser(outcome, leg.usage());
@@ -190,7 +192,9 @@ async fn second(gateway: &Gateway, exchange: &Exchange, client: &RequestHeader) 
     let held = admission::hold(exchange, exchange.plan.rival(now)?).ok()?;
     let mut attempt = Attempt::new(exchange.plan.begin_rival(now)?, encoded, clocks).holding(held);
     let approached = attempt::approach(&mut attempt, &gateway.http, &gateway.resolver, &exchange.id).await;
-    let leg = start(gateway, exchange, &attempt, client, approached.ok()?).ok()?;
+    // If one of them fails, the first call goes on, and no client hears of it.
+    let plugins = exchange.plugins.as_ref().map(|run| run.of_copy());
+    let leg = start(gateway, exchange, &attempt, client, approached.ok()?, plugins.as_deref()).ok()?;
     attempt.called = true;
     Some(Hedge { attempt, leg })
 }
@@ -201,14 +205,17 @@ fn start(
     attempt: &Attempt,
     client: &RequestHeader,
     peer: HttpPeer,
+    plugins: Option<&Run>,
 ) -> Result<Leg> {
-    let header = header_for(attempt, client, exchange)?;
+    let header = header_for(attempt, client, exchange, plugins)?;
     let address = peer.address().as_inet().copied().ok_or_else(unready)?;
     let request = exchange.request.as_ref().ok_or_else(unready)?;
     let operation = request.endpoint.operation;
     let content_type = type_of(attempt.encoded.route.dialect, operation, request.wants_stream());
     let ask = Ask { peer, header, body: attempt.encoded.body.clone(), content_type };
-    Ok(Leg::new(gateway.calls.connector.clone(), address, ask, attempt.encoded.route.dialect, operation))
+    let blocked_fails = Outcome::Blocked.moves_on(&request.model.retry);
+    let connector = gateway.calls.connector.clone();
+    Ok(Leg::new(connector, address, ask, attempt.encoded.route.dialect, operation, blocked_fails))
 }
 
 /// Resolves when the client leaves or a clock of the attempt runs out.

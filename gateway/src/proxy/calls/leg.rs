@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use ai_gateway_providers::answer::Observer;
 use ai_gateway_providers::usage::Usage;
@@ -16,6 +17,7 @@ use super::handover::{self, Begun, Rest};
 use crate::net::call::{Ask, Call, NoAnswer};
 use crate::proxy::Outcome;
 use crate::proxy::answer::{MOST_HELD, form_of, is_web_page, verdict};
+use crate::proxy::retry_after::retry_after;
 
 /// A call, and what is known of its answer.
 pub struct Leg {
@@ -34,16 +36,17 @@ struct Ripe {
 }
 
 impl Leg {
-    /// A call to `address`, which runs while it [ripens](Self::ripen).
+    /// A call to `address`, which runs while it [ripens](Self::ripen). `blocked_fails`: an answer that a filter keeps back is a failure.
     pub fn new(
         connector: Arc<Connector>,
         address: SocketAddr,
         ask: Ask,
         dialect: Dialect,
         operation: Operation,
+        blocked_fails: bool,
     ) -> Self {
         let usage = Arc::default();
-        let run = run(connector, ask, dialect, operation, Arc::clone(&usage)).boxed();
+        let run = run(connector, ask, dialect, operation, blocked_fails, Arc::clone(&usage)).boxed();
         Self { address, run: Mutex::new(run), ripe: None, usage }
     }
 
@@ -64,6 +67,12 @@ impl Leg {
         self.ripe.as_ref().and_then(|ripe| ripe.verdict.err())
     }
 
+    /// How long its provider asked to stay away, if it refused.
+    pub fn retry_after(&self) -> Option<Duration> {
+        let Ok(Begun { header, .. }) = &self.ripe.as_ref()?.answer else { return None };
+        if header.status.as_u16() >= 400 { retry_after(&header.headers) } else { None }
+    }
+
     /// What it is reported to have consumed so far.
     pub fn usage(&self) -> Option<Usage> {
         *self.usage.lock().unwrap_or_else(PoisonError::into_inner)
@@ -80,6 +89,7 @@ async fn run(
     ask: Ask,
     dialect: Dialect,
     operation: Operation,
+    blocked_fails: bool,
     usage: Arc<Mutex<Option<Usage>>>,
 ) -> Ripe {
     let (header, mut call) = match Call::open(&connector, ask).await {
@@ -112,6 +122,7 @@ async fn run(
             _ if seen.first_output => Ok(()),
             Some(error) => Err(Outcome::StreamError(error.kind)),
             None if seen.cut => Err(Outcome::Cut),
+            None if over && seen.blocked && blocked_fails => Err(Outcome::Blocked),
             None if over || size > MOST_HELD => Ok(()),
             None => continue,
         };

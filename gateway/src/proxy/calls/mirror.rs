@@ -144,7 +144,9 @@ async fn ask(
         Ok(peer) => peer,
         Err((outcome, _)) => return (outcome.into(), None),
     };
-    let Ok(header) = header_for(&attempt, client, shadow) else { return (AttemptOutcome::Gateway, None) };
+    let Ok(header) = header_for(&attempt, client, shadow, shadow.plugins.as_deref()) else {
+        return (AttemptOutcome::Gateway, None);
+    };
     let content_type = type_of(attempt.encoded.route.dialect, operation, request.wants_stream());
     let ask = Ask { peer, header, body: std::mem::take(&mut attempt.encoded.body), content_type };
     let (header, mut call) = match Call::open(&gateway.calls.connector, ask).await {

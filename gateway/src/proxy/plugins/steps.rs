@@ -58,16 +58,16 @@ pub fn on_plan(exchange: &mut Exchange) -> std::result::Result<(), Refusal> {
     Ok(())
 }
 
-/// Lets plugins change the headers of an attempt, before its credentials are added.
+/// Lets the plugins of `run` change the headers of an attempt, the one of this `number`, before its credentials are added.
 ///
 /// # Errors
-/// One failed, and nothing passes without it.
-pub fn on_upstream(exchange: &Exchange, attempt: &Attempt, header: &mut RequestHeader) -> Result<()> {
-    let Some(run) = &exchange.plugins else { return Ok(()) };
+/// One failed, and nothing passes without it: `run` has been told.
+pub fn on_upstream(run: Option<&Run>, number: usize, attempt: &Attempt, header: &mut RequestHeader) -> Result<()> {
+    let Some(run) = run else { return Ok(()) };
     for active in run.those(|needs| needs.upstream) {
         let (provider, model) = (attempt.target.provider.name.clone(), attempt.target.model.clone());
         let mut view = Upstream::new(provider, model, header.headers.clone());
-        view.attempt = exchange.attempts.len().max(1);
+        view.attempt = number.max(1);
         let called = active.call_sync(Hook::Upstream, |plugin, cx| plugin.on_upstream(&mut view, cx), |()| Said::Pass);
         match called {
             Ok(None) => {}

@@ -146,6 +146,29 @@ fn a_seam_after_any_piece_is_not_seen_in_any_dialect() {
     }
 }
 
+/// Its id stays that which the client has.
+#[test]
+fn who_goes_on_is_named_and_not_who_began() {
+    let chunk = |id: &str, model: &str, more: &str, finish: &str| {
+        format!(
+            "data: {{\"id\":\"{id}\",\"model\":\"{model}\"{more},\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"one\"}},\"finish_reason\":{finish}}}]}}\n\n"
+        )
+    };
+    let chat = Dialect::OpenAiChat;
+    for to in [chat, Dialect::Anthropic] {
+        let mut observer = Observer::translating(translation(chat, to, false), Operation::Chat, AnswerForm::Stream);
+        let _ = observer.feed(chunk("a", "first", ",\"service_tier\":\"flex\"", "null").into(), true);
+        assert_eq!(observer.seen().model.as_deref(), Some("first"));
+        observer.go_on(translation(chat, to, false));
+        assert_eq!((&observer.seen().model, &observer.seen().service_tier), (&None, &None));
+        let _ = observer.feed(chunk("b", "second", "", "\"stop\"").into(), false);
+        let _ = observer.feed(Bytes::from_static(b"data: [DONE]\n\n"), true);
+        let seen = observer.seen();
+        assert!(seen.complete && seen.service_tier.is_none(), "{seen:?}");
+        assert_eq!((seen.id.as_deref(), seen.model.as_deref()), (Some("a"), Some("second")));
+    }
+}
+
 #[test]
 fn an_answer_may_be_made_of_three() {
     let to = Dialect::Anthropic;

@@ -26,6 +26,7 @@ mod tools_out;
 mod usage;
 mod wire;
 
+pub(crate) use self::response_in::is_explanation;
 use super::sse::SseDecoder;
 use super::{Call, Client, Codec, Maker, Platform, StreamDecoder, StreamEncoder, Target};
 use crate::common::{Losses, Request, Response};

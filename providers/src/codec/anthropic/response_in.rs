@@ -84,6 +84,11 @@ pub(super) fn explanation(stop: &Stop<'_>, extras: &Extras<'_>) -> Option<String
     details["explanation"].as_str().filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
+/// Whether the block only repeats what stands in `stop_details`.
+pub(crate) fn is_explanation(block: &Block<'_>) -> bool {
+    Fields(&block.extras).get(EXPLAINED).is_some()
+}
+
 pub(super) fn explained(text: String) -> Block<'static> {
     let extras = vec![(EXPLAINED.into(), Json::default())];
     Block { extras, ..Block::new(Content::Refusal(text.into())) }

@@ -286,7 +286,7 @@ pub(super) fn refused(stop: Stop<'_>, refuses: bool) -> Stop<'_> {
 }
 
 /// Why an answer ended. `stop_reason` is vLLM's: the stop sequence that was met.
-pub(super) fn stop_of<'a>(finish_reason: Option<Str<'a>>, stop_reason: Option<Raw<'a>>, has_calls: bool) -> Stop<'a> {
+pub(crate) fn stop_of<'a>(finish_reason: Option<Str<'a>>, stop_reason: Option<Raw<'a>>, has_calls: bool) -> Stop<'a> {
     let Some(word) = finish_reason else {
         return Stop::new(if has_calls { StopReason::ToolCalls } else { StopReason::End });
     };

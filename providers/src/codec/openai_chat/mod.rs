@@ -55,6 +55,7 @@ mod wire;
 
 use bounded_static::ToBoundedStatic as _;
 
+pub(crate) use self::answer_in::stop_of;
 use super::sse::SseDecoder;
 use super::{Call, Client, Codec, Maker, StreamDecoder, StreamEncoder, Target};
 use crate::common::{Extras, Json, Losses, Request, Response, Stop, Str};

@@ -59,10 +59,11 @@ fn the_largest_token_limit_counts() {
         (r#""generation_config":{"max_output_tokens":6}"#, Some(6)),
         (r#""inferenceConfig":{"maxTokens":7}"#, Some(7)),
         (r#""inferenceConfig":{"maxTokens":null},"generationConfig":null"#, None),
-        (r#""generationConfig":{"maxOutputTokens":"5"},"inferenceConfig":[{"maxTokens":7}]"#, None),
+        (r#""generationConfig":{"maxOutputTokens":"5"},"inferenceConfig":[{"maxTokens":7}]"#, Some(5)),
         (r#""max_tokens":1e999"#, Some(u64::MAX)),
         (r#""max_tokens":-1"#, None),
-        (r#""max_tokens":"5""#, None),
+        (r#""max_tokens":"5""#, Some(5)),
+        (r#""max_tokens":"five""#, None),
         (r#""max_tokens":[5]"#, None),
     ] {
         assert_eq!(scan(&format!("{{{limits}}}")).max_tokens, want, "{limits}");
