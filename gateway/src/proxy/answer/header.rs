@@ -51,7 +51,7 @@ pub const EVENT_STREAM: &str = "application/vnd.amazon.eventstream";
 pub fn verdict(status: u16) -> Option<Outcome> {
     match status {
         200..300 => None,
-        // 402 and 403 speak of the gateway's account, not of the caller.
+        // 402 and 403 speak of the gateway's account, not of the caller, unless a 403's body says otherwise.
         401..=403 => Some(Outcome::Credentials(status)),
         400..600 => Some(Outcome::Status(status)),
         _ => Some(Outcome::Garbage),

@@ -103,13 +103,13 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
             // A count that is not made says nothing of the credential.
             let is_count = count::is_refused(exchange, None);
             let outcome = if is_count { Outcome::Status(status) } else { outcome };
-            let passes = matches!(outcome, Outcome::Status(_)) && !is_count;
+            let passes = !is_count && matches!(outcome, Outcome::Status(_) | Outcome::Credentials(403));
             if passes {
                 exchange.retry_after = retry_after::told(&upstream.headers);
             }
             // A page is of no use to a client, what it says neither; and nobody knows what is said in an unknown coding.
             let says_nothing = is_web_page(upstream) || is_packed(upstream);
-            let reads = exchange.may_ask_to_wait() || exchange.step_after(outcome) == Step::Stop;
+            let reads = exchange.status_leaves_open() || exchange.step_after(outcome) == Step::Stop;
             if !passes || says_nothing || !reads {
                 return Err(attempt_failed(
                     exchange,
