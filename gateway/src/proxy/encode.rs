@@ -291,6 +291,9 @@ impl<'a> Writer<'a> {
         let to = request.endpoint.dialect;
         let provider = target.provider.tag;
         let key = exchange.key.as_deref();
+        if route.dialect != to {
+            asked.join_pieces();
+        }
         let before = restore_turns(&mut asked, provider, |call| continuity.recall_turn(key, call));
         self.apply_betas(route, &mut asked, &mut losses);
         if route.dialect != to {
