@@ -229,6 +229,7 @@ impl Translated {
                         aliases.restore_event(event, &mut write);
                     }
                 });
+                notes.seen.stopped = decoder.has_stopped();
                 if end {
                     self.finish_whole(&mut out, notes);
                 }

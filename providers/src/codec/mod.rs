@@ -150,6 +150,11 @@ pub trait StreamDecoder: Send + Sync {
     /// Takes the next chunk of the body. `end`: nothing follows; `chunk` may be empty then. Over the whole body exactly one
     /// `End` or `Error` is given out, as the last event. Never panics and keeps no more than one event's bytes.
     fn feed(&mut self, chunk: &[u8], end: bool, sink: Sink<'_>);
+
+    /// Whether every answer in it has told why it is over, and only its end has yet to come: counts at most, and the end marker.
+    fn has_stopped(&self) -> bool {
+        false
+    }
 }
 
 /// Writes a stream.
