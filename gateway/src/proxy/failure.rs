@@ -68,6 +68,7 @@ pub fn connect_failed(
         error.set_retry(true);
         return error;
     }
+    let mut has_others = false;
     if let Some(attempt) = exchange.attempt() {
         let provider = &attempt.target.provider;
         // The cause is the kernel's or rustls': nothing was sent yet that it could quote.
@@ -77,8 +78,13 @@ pub fn connect_failed(
             && outcome != Outcome::NoRoom
             && !attempt.is_haste(outcome)
         {
-            gateway.resolver.unreachable(&provider.host, address.ip());
+            has_others = gateway.resolver.unreachable(&provider.host, address.ip());
         }
+    }
+    // The provider may well be there, at another of its addresses.
+    if has_others && exchange.step_after(outcome) != Step::Elsewhere && tries_again(exchange) {
+        error.set_retry(true);
+        return error;
     }
     attempt_failed(exchange, outcome, error)
 }
