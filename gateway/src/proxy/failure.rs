@@ -15,6 +15,7 @@ use super::replay::{Clock, Replay};
 use super::reply::Refusal;
 use super::step::Step;
 use super::{Exchange, Gateway, count, plugins, reply, resume};
+use crate::net::call::was_taken;
 
 /// Status that the log shows for a client that went away; it is never sent.
 pub const CLIENT_LEFT: u16 = 499;
@@ -128,7 +129,8 @@ pub fn attempt_broke(exchange: &mut Exchange, mut error: Box<Error>, reused: boo
         return answer::told_by_upstream(exchange);
     }
     let outcome = resume::reported(exchange).unwrap_or_else(|| classify(exchange, &error));
-    let again = error.etype() == &ErrorType::H2Downgrade || (reused && outcome == Outcome::Connect);
+    let is_stale = reused && outcome == Outcome::Connect && !was_taken(&error);
+    let again = error.etype() == &ErrorType::H2Downgrade || is_stale;
     let may_repeat = !exchange.committed || resume::is_asking(exchange);
     if again && may_repeat && tries_again(exchange) {
         // The pooled connection was closed by the other side, or is to speak HTTP/1 from now on; nothing says that
