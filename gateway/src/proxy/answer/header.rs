@@ -116,8 +116,9 @@ pub(super) fn clean(upstream: &mut ResponseHeader, exchange: &Exchange) {
     }
     for (name, value) in &upstream.headers {
         let word = name.as_str();
-        if RETURNED.contains(&word) && !(translates && FRAMING.contains(&word)) {
-            clean.headers.append(name.clone(), value.clone());
+        // Each is to be there once, and some clients refuse a second one.
+        if RETURNED.contains(&word) && !(translates && FRAMING.contains(&word)) && !clean.headers.contains_key(name) {
+            clean.headers.insert(name.clone(), value.clone());
         }
     }
     if upstream.status.as_u16() >= 400 {
