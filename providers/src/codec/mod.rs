@@ -121,6 +121,11 @@ pub trait Codec: Sync {
 /// Refuses for a provider of the dialect `to` a request that refers to something which providers of its own dialect keep: a stored
 /// answer, conversation, template, item or cache. Without it the request would ask for something else.
 pub(crate) fn refers_to_nothing(request: &Request<'_>, to: Dialect) -> Result<(), ApiError> {
+    if request.dialect == Dialect::Anthropic && to != Dialect::Anthropic && request.max_tokens == Some(0) {
+        // Anthropic then fills its cache and answers nothing.
+        let message = "this model's provider cannot be asked for no tokens";
+        return Err(ApiError::new(ErrorKind::InvalidRequest, message).with_param("max_tokens"));
+    }
     match request.refers_to() {
         Some(field) if request.dialect != to => Err(not_kept(field)),
         Some(_) | None => Ok(()),
