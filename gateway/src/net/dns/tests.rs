@@ -248,7 +248,7 @@ async fn failures_are_remembered_for_five_seconds() {
 
 #[tokio::test]
 async fn addresses_take_turns_and_ipv6_waits_for_the_others_to_fail() {
-    let (world, resolver, _) = World::new(&["2001:db8::1", "192.0.2.1", "192.0.2.2", "192.0.2.1"], 60);
+    let (_world, resolver, _) = World::new(&["2001:db8::1", "192.0.2.1", "192.0.2.2", "192.0.2.1"], 60);
     let turns = async |n: usize| {
         let mut seen = Vec::new();
         for _ in 0..n {
