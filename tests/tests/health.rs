@@ -120,6 +120,35 @@ async fn one_refused_model_takes_no_other_with_it() {
     assert_eq!(status["refused_credentials"], serde_json::json!([]), "{status}");
 }
 
+/// A 403 that speaks of the request is its client's, in the provider's words; nobody else is asked, and nothing rests.
+#[tokio::test]
+async fn a_403_of_one_request_is_its_clients_own() {
+    let flagged =
+        r#"{"error":{"code":403,"message":"Input was flagged","metadata":{"reasons":["x"],"flagged_input":"y"}}}"#;
+    let expired = r#"{"error":{"code":403,"message":"CachedContent not found (or permission denied)","status":"PERMISSION_DENIED"}}"#;
+    for (body, translated) in [(flagged, 400), (expired, 404)] {
+        let first =
+            Stub::sequence(vec![good(), Answer::json(403, body), good(), Answer::json(403, body), good()]).await;
+        let second = Stub::always(good()).await;
+        let gateway = Gateway::start(&format!(
+            "{}{}[models.m]\ntargets = [{{ provider = \"first\", model = \"x\" }}, \
+             {{ provider = \"second\", model = \"x\", priority = 1 }}]\n",
+            bodies::openai_provider("first", &first.origin()),
+            bodies::openai_provider("second", &second.origin())
+        ))
+        .await;
+        assert_eq!(ask(&gateway, "m").await.status, 200);
+        let reply = ask(&gateway, "m").await;
+        assert_eq!((reply.status, reply.text()), (403, body.to_owned()));
+        assert_eq!(ask(&gateway, "m").await.header("x-gateway-provider"), "first", "it does not rest");
+        let reply = exchange(gateway.addr, &Request::post("/v1/messages", bodies::message("m", false))).await;
+        assert_eq!(reply.status, translated, "{}", reply.text());
+        assert_eq!(ask(&gateway, "m").await.header("x-gateway-provider"), "first", "it does not rest");
+        assert_eq!((first.count(), second.count()), (5, 0));
+        assert_eq!(targets(&gateway).await["refused_credentials"], serde_json::json!([]));
+    }
+}
+
 /// An account that is really dead is given up with the second model, whatever it answered before.
 #[tokio::test]
 async fn a_key_that_is_revoked_under_way_is_benched_with_the_second_model() {

@@ -605,3 +605,86 @@ async fn the_speaker_goes_on_with_its_own_key() {
     assert_broken(Dialect::OpenAiChat, &reply, "no retries");
     assert_eq!(stub.count() - before, 1);
 }
+
+/// Nothing can follow on an answer that has told why it is over: it is whole if its dialect needs no more, and is not gone on with.
+#[tokio::test]
+async fn what_has_told_why_it_is_over_is_not_gone_on_with() {
+    let second =
+        Stub::always(Answer::sse([bodies::chat_delta("else"), bodies::chat_finish(), bodies::DONE.into()])).await;
+    let chat = [bodies::chat_role(), bodies::chat_delta("said"), bodies::chat_finish()];
+    let said = |text: &str| json!({"role": "model", "parts": [{"text": text}]});
+    let gemini = [
+        json!({"candidates": [{"index": 0, "content": said("sa")}]}),
+        json!({"candidates": [{"index": 0, "content": said("id"), "finishReason": "STOP"}],
+            "usageMetadata": {"promptTokenCount": 7, "candidatesTokenCount": 1, "totalTokenCount": 8}}),
+    ];
+    let event = |name: &str, data: Value| bodies::anthropic_event(name, &data);
+    let text = json!({"type": "text_delta", "text": "said"});
+    let anthropic = [
+        event(
+            "message_start",
+            json!({"type": "message_start", "message": {"id": "m", "type": "message",
+            "role": "assistant", "model": "x", "content": [], "usage": {"input_tokens": 7, "output_tokens": 1}}}),
+        ),
+        event(
+            "content_block_start",
+            json!({"type": "content_block_start", "index": 0,
+            "content_block": {"type": "text", "text": ""}}),
+        ),
+        event("content_block_delta", json!({"type": "content_block_delta", "index": 0, "delta": text})),
+        event("content_block_stop", json!({"type": "content_block_stop", "index": 0})),
+        event(
+            "message_delta",
+            json!({"type": "message_delta", "delta": {"stop_reason": "end_turn"},
+            "usage": {"output_tokens": 1}}),
+        ),
+    ];
+    for (kind, dialect, events) in [
+        ("openai-compatible", Dialect::OpenAiChat, chat.to_vec()),
+        ("gemini", Dialect::Gemini, gemini.iter().map(|chunk| format!("data: {chunk}\n\n")).collect()),
+        ("anthropic", Dialect::Anthropic, anthropic.to_vec()),
+    ] {
+        for (step, clients) in [
+            (Step::Cut, &Dialect::ALL[..]),
+            // It is not waited for as long as an answer.
+            (Step::Stall, &[Dialect::Gemini][..]),
+        ] {
+            let first = Stub::always(Answer::sse(events.clone()).step(step.clone())).await;
+            let path = if kind == "openai-compatible" { "/v1" } else { "" };
+            let mut config = format!(
+                "[providers.first]\nkind = \"{kind}\"\nbase_url = \"{}{path}\"\napi_key = \"k\"\ndialects = [\"{dialect}\"]\n{UNRESTED}\n{}",
+                first.origin(),
+                bodies::openai_provider("second", &second.origin())
+            );
+            let targets = [("first", "m", ABLE), ("second", "m", ABLE)];
+            for on_cut in ["error", "buffer", "continue"] {
+                config += &model(on_cut, &targets, on_cut);
+            }
+            let mut gateway = Gateway::start(&config).await;
+            for on_cut in ["error", "buffer", "continue"] {
+                for client in clients {
+                    let what = format!("{kind}, {step:?}, {on_cut}, {client}");
+                    let before = (first.count(), second.count());
+                    let reply = exchange(gateway.addr, &ask(*client, on_cut)).await;
+                    let asked = (first.count() - before.0, second.count() - before.1);
+                    if kind == "anthropic" {
+                        // Its end marker is missing.
+                        match on_cut {
+                            "buffer" => assert_eq!(text_in(*client, &reply, &what), "else", "{what}"),
+                            _ => assert_broken(*client, &reply, &what),
+                        }
+                        assert_eq!(asked, (1, usize::from(on_cut == "buffer")), "{what}");
+                        continue;
+                    }
+                    assert!(reply.status == 200 && reply.complete, "{what}: {}", reply.text());
+                    let log = gateway.log_of(reply.header("x-request-id")).await;
+                    assert_eq!(text_in(*client, &reply, &what), "said", "{what}: {log}");
+                    assert_eq!(asked, (1, 0), "{what}");
+                    assert_eq!(outcomes(&log), ["ok"], "{what}: {log}");
+                    assert!(log.get("error").is_none(), "{what}: {log}");
+                }
+            }
+            gateway.assert_healthy().await;
+        }
+    }
+}

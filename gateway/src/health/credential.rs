@@ -2,17 +2,15 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 
 use super::circuit::{Circuit, Gate, Ticket};
 use super::lock;
-use super::settings::{FIRST_REFUSAL, MAX_REFUSAL, Settings, backoff};
+use super::settings::{FIRST_REFUSAL, MAX_REFUSAL, Settings, backoff, is_recent};
 use super::verdict::{CredentialChange, FailureKind, Reason};
 
-/// How long a success says that the credential is good, when it is refused next; and a refusal that it is not, when nobody tries.
-const STILL_TRUE: Duration = Duration::from_secs(600);
 /// So many refused models are told apart.
 const MOST_REFUSED: usize = 64;
 
@@ -207,8 +205,4 @@ impl Inner {
             again && !by_all && (status == 403 || works || !self.circuit.is_closed())
         }
     }
-}
-
-fn is_recent(at: Instant, now: Instant) -> bool {
-    now.saturating_duration_since(at) < STILL_TRUE
 }

@@ -35,25 +35,22 @@ impl Hold {
         wait
     }
 
-    /// It is to be left alone for a while that grows from `first` to `longest`, at least for `wanted`. `None`: the
-    /// attempt with `generation` was under way when that became known.
+    /// It is to be left alone for a while that grows from `first` to `longest`. `None`: the attempt with `generation` was under way
+    /// when that became known.
     pub(super) fn growing(
         &mut self,
         now: Instant,
         generation: u32,
         (first, longest): (Duration, Duration),
-        wanted: Option<Duration>,
         reason: Reason,
         random: f64,
     ) -> Option<Duration> {
-        let wanted = wanted.unwrap_or_default();
         if generation != self.generation {
-            self.for_a(now, wanted, reason);
             return None;
         }
         self.streak = self.streak.saturating_add(1);
         self.generation = self.generation.wrapping_add(1);
-        Some(self.for_a(now, wanted.max(backoff(first, longest, self.streak, random)), reason))
+        Some(self.for_a(now, backoff(first, longest, self.streak, random), reason))
     }
 
     /// How many waits without a length came in a row.

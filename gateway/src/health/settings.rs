@@ -1,6 +1,6 @@
 //! When a breaker opens, and for how long.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The longest that a provider's `retry-after` is obeyed.
 pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
@@ -8,8 +8,13 @@ pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 pub(super) const FIRST_RATE_LIMIT: Duration = Duration::from_millis(200);
 /// The first wait after refused credentials: somebody must act, and asking more often helps nobody.
 pub(super) const FIRST_REFUSAL: Duration = Duration::from_secs(30);
+/// The first wait after a 403 of a model that has just worked: it may have been about one request.
+pub(super) const FIRST_FORBIDDEN: Duration = Duration::from_secs(1);
 /// The longest wait after refused credentials.
 pub(super) const MAX_REFUSAL: Duration = Duration::from_secs(300);
+/// How long a success says that a credential, or a model, is good when it is refused next; and a refusal that it is not, when
+/// nobody tries.
+const STILL_TRUE: Duration = Duration::from_secs(600);
 /// No wait is longer, whatever the settings say.
 pub(super) const MAX_WAIT: Duration = Duration::from_secs(86_400);
 /// Cool-downs are shortened by up to this share, so that instances do not come back all at once.
@@ -43,6 +48,10 @@ impl Default for Settings {
             max_cooldown: Duration::from_secs(60),
         }
     }
+}
+
+pub(super) fn is_recent(at: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(at) < STILL_TRUE
 }
 
 /// The `nth` wait (from 1) of a series that begins with `first`, doubles and ends at `longest`, shortened by the jitter

@@ -11,7 +11,7 @@ use super::histogram::Histogram;
 use super::hold::Hold;
 use super::latency::Latency;
 use super::lock;
-use super::settings::{FIRST_RATE_LIMIT, FIRST_REFUSAL, MAX_REFUSAL, Settings, backoff};
+use super::settings::{FIRST_FORBIDDEN, FIRST_RATE_LIMIT, FIRST_REFUSAL, MAX_REFUSAL, Settings, backoff, is_recent};
 use super::verdict::{Availability, Changes, FailureKind, Reason, TargetChange, Verdict};
 use super::window::Window;
 
@@ -263,6 +263,11 @@ impl Inner {
         self.histogram.add(now, first_output);
     }
 
+    /// Whether it has answered lately.
+    fn works(&self, now: Instant) -> bool {
+        self.success.is_some_and(|at| is_recent(at, now))
+    }
+
     fn penalise(&mut self, now: Instant, took: Duration) {
         self.latency.penalise(now, took);
         self.answer_time.penalise(now, took);
@@ -321,17 +326,16 @@ impl Inner {
         too_many.then_some(Reason::FailureRate { failed: recent.failed, of: recent.all, last })
     }
 
-    /// Leaves the target alone for `first`, doubled each time, or for as long as the provider `wanted`.
+    /// Leaves the target alone for `first`, doubled each time.
     fn hold(
         &mut self,
         now: Instant,
         pass: &Pass,
         first_and_longest: (Duration, Duration),
-        wanted: Option<Duration>,
         reason: Reason,
     ) -> Option<TargetChange> {
         let random = self.random.f64();
-        let wait = self.hold.growing(now, pass.hold, first_and_longest, wanted, reason, random)?;
+        let wait = self.hold.growing(now, pass.hold, first_and_longest, reason, random)?;
         Some(TargetChange::Held { reason, wait })
     }
 }
@@ -433,15 +437,22 @@ impl Pass {
                         credential = change;
                         None
                     }
-                    Err(reason) => inner.hold(now, self, (FIRST_REFUSAL, MAX_REFUSAL), None, reason),
+                    Err(reason) => {
+                        let may_be_one_request = kind == FailureKind::Credentials(403) && inner.works(now);
+                        let first = if may_be_one_request { FIRST_FORBIDDEN } else { FIRST_REFUSAL };
+                        inner.hold(now, self, (first, MAX_REFUSAL), reason)
+                    }
                 }
             }
-            FailureKind::NoModel => inner.hold(now, self, (FIRST_REFUSAL, MAX_REFUSAL), None, Reason::NoModel),
+            FailureKind::NoModel => inner.hold(now, self, (FIRST_REFUSAL, MAX_REFUSAL), Reason::NoModel),
             FailureKind::RateLimited => {
                 inner.counters.rate_limited += 1;
                 inner.penalise(now, now.saturating_duration_since(self.begun));
-                let wait = (FIRST_RATE_LIMIT, settings.max_cooldown);
-                inner.hold(now, self, wait, retry_after, Reason::RateLimited { retry_after })
+                let reason = Reason::RateLimited { retry_after };
+                match retry_after.filter(|wait| *wait >= FIRST_RATE_LIMIT) {
+                    Some(wait) => Some(TargetChange::Held { reason, wait: inner.hold.for_a(now, wait, reason) }),
+                    None => inner.hold(now, self, (FIRST_RATE_LIMIT, settings.max_cooldown), reason),
+                }
             }
             _ => {
                 inner.penalise(now, now.saturating_duration_since(self.begun));

@@ -103,7 +103,7 @@ impl Call {
             if downgrade {
                 connector.prefer_h1(&ask.peer);
             }
-            let stale = downgrade || (reused && begun.elapsed() < STALE_WITHIN);
+            let stale = downgrade || (reused && begun.elapsed() < STALE_WITHIN && !was_taken(&error));
             NoAnswer { connected: true, error: error.into_up(), stale }
         })
     }
@@ -181,6 +181,13 @@ impl Drop for Call {
             let _ = self.connector.release_http_session(session, &self.peer, idle).now_or_never();
         }
     }
+}
+
+/// Whether the provider has taken the request and given up on it, so that it may have done a part of the work: its HTTP/2 stream was
+/// reset, and not because it was refused (RFC 9113, section 8.7).
+pub fn was_taken(error: &Error) -> bool {
+    let reset = error.root_cause().downcast_ref::<h2::Error>().filter(|error| error.is_reset() && error.is_remote());
+    reset.is_some_and(|error| error.reason() != Some(h2::Reason::REFUSED_STREAM))
 }
 
 fn over() -> BError {

@@ -129,11 +129,17 @@ impl Resolver {
         Ok(SocketAddr::new(address?, port))
     }
 
-    /// Tells that no connection to `address` of `host` could be made: until the next refresh the host's other
-    /// addresses are preferred.
-    pub fn unreachable(&self, host: &str, address: IpAddr) {
+    /// Tells that no connection to `address` of `host` could be made: the host's other addresses are preferred, and one request a
+    /// minute finds out whether that has changed. Whether there are others.
+    pub fn unreachable(&self, host: &str, address: IpAddr) -> bool {
+        let cached = self.shared.hosts.load().get(host).and_then(|entry| entry.cached().clone());
+        cached.is_some_and(|cached| cached.avoid(address, (self.shared.clock)()))
+    }
+
+    /// Tells that a connection to `address` of `host` was made.
+    pub fn reached(&self, host: &str, address: IpAddr) {
         if let Some(cached) = self.shared.hosts.load().get(host).and_then(|entry| entry.cached().clone()) {
-            cached.avoid(address);
+            cached.reached(address);
         }
     }
 
@@ -148,7 +154,7 @@ impl Resolver {
         if now >= cached.fresh_until {
             self.refresh(host);
         }
-        Some(cached.pick())
+        Some(cached.pick(now))
     }
 
     /// Waits with everybody else for the lookup that is under way, or that this starts.

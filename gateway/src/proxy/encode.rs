@@ -310,6 +310,9 @@ impl<'a> Writer<'a> {
         let key = exchange.key.as_deref();
         // A client of the same dialect gets, and keeps, everything.
         let remembers = route.dialect != to;
+        if remembers {
+            asked.join_pieces();
+        }
         let before = if remembers || continuity.has_turns(key) {
             restore_turns(&mut asked, provider, remembers, |call| continuity.recall_turn(key, call))
         } else {

@@ -9,12 +9,13 @@ use pingora_proxy::{FailToProxy, Session};
 use rustls::AlertDescription;
 
 use super::answer::{self, cut_short};
-use super::deliver::{LAST_WRITE, close, took_no_more, write_last};
+use super::deliver::{self, LAST_WRITE, close, took_no_more, write_last};
 use super::outcome::Outcome;
 use super::replay::{Clock, Replay};
 use super::reply::Refusal;
 use super::step::Step;
 use super::{Exchange, Gateway, count, plugins, reply, resume};
+use crate::net::call::was_taken;
 
 /// Status that the log shows for a client that went away; it is never sent.
 pub const CLIENT_LEFT: u16 = 499;
@@ -68,6 +69,7 @@ pub fn connect_failed(
         error.set_retry(true);
         return error;
     }
+    let mut has_others = false;
     if let Some(attempt) = exchange.attempt() {
         let provider = &attempt.target.provider;
         // The cause is the kernel's or rustls': nothing was sent yet that it could quote.
@@ -77,8 +79,13 @@ pub fn connect_failed(
             && outcome != Outcome::NoRoom
             && !attempt.is_haste(outcome)
         {
-            gateway.resolver.unreachable(&provider.host, address.ip());
+            has_others = gateway.resolver.unreachable(&provider.host, address.ip());
         }
+    }
+    // The provider may well be there, at another of its addresses.
+    if has_others && exchange.step_after(outcome) != Step::Elsewhere && tries_again(exchange) {
+        error.set_retry(true);
+        return error;
     }
     attempt_failed(exchange, outcome, error)
 }
@@ -108,16 +115,22 @@ pub fn attempt_broke(exchange: &mut Exchange, mut error: Box<Error>, reused: boo
         error.set_retry(false);
         return error;
     }
-    let is_hurried = exchange.may_ask_to_wait() && fired(exchange) == Some(Clock::Idle);
+    let is_upstreams = fired(exchange).is_some() || error.esource() != &ErrorSource::Downstream;
+    if is_upstreams && answer::ends_as_it_is(exchange) {
+        error.set_retry(false);
+        return error;
+    }
+    let is_hurried = fired(exchange) == Some(Clock::Idle);
     if exchange.upstream_answer.error_body.is_some()
         && !exchange.client_left
         && (is_hurried || error.esource() != &ErrorSource::Downstream)
     {
-        // An error answer without a body, or one that broke off: its status says enough.
+        // An error answer without a body, or one that broke off or does not end: its status says enough.
         return answer::told_by_upstream(exchange);
     }
     let outcome = resume::reported(exchange).unwrap_or_else(|| classify(exchange, &error));
-    let again = error.etype() == &ErrorType::H2Downgrade || (reused && outcome == Outcome::Connect);
+    let is_stale = reused && outcome == Outcome::Connect && !was_taken(&error);
+    let again = error.etype() == &ErrorType::H2Downgrade || is_stale;
     let may_repeat = !exchange.committed || resume::is_asking(exchange);
     if again && may_repeat && tries_again(exchange) {
         // The pooled connection was closed by the other side, or is to speak HTTP/1 from now on; nothing says that
@@ -226,12 +239,26 @@ pub fn shutting_down() -> ApiError {
 /// Tells the client, in its dialect: JSON before commit, an event in the stream after it, a broken connection where
 /// neither is possible.
 pub async fn tell_client(session: &mut Session, error: &Error, exchange: &mut Exchange) -> FailToProxy {
+    let ending = exchange.upstream_answer.ending.take();
+    let ended = match ending {
+        // Through the plugins, as all that was said before it.
+        Some(ending) => Some(deliver::write_end(session, ending).await),
+        None => None,
+    };
     if let Some(replay) = &exchange.replay {
         replay.restore(session);
     }
     exchange.close_call();
     let gone = FailToProxy { error_code: 0, can_reuse_downstream: false };
     let stalled = took_no_more(error) || exchange.drained();
+    if let Some(ended) = ended {
+        exchange.keep_answer();
+        exchange.abandoned = !ended;
+        if ended {
+            close(session).await;
+        }
+        return gone;
+    }
     if exchange.is_complete_stream() {
         exchange.keep_answer();
         if !stalled {

@@ -56,7 +56,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use pingora_core::modules::http::HttpModules;
 use pingora_core::protocols::Digest;
-use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::upstreams::peer::{HttpPeer, Peer};
 use pingora_error::{Error, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
@@ -165,13 +165,16 @@ impl ProxyHttp for Gateway {
         &self,
         _session: &mut Session,
         reused: bool,
-        _peer: &HttpPeer,
+        peer: &HttpPeer,
         _fd: std::os::unix::io::RawFd,
         _digest: Option<&Digest>,
         exchange: &mut Self::CTX,
     ) -> Result<()> {
         if let Some(attempt) = exchange.attempts.last_mut() {
             attempt.connection.stands();
+            if let Some(address) = peer.address().as_inet().filter(|_| !reused) {
+                self.resolver.reached(&attempt.target.provider.host, address.ip());
+            }
             self.telemetry.metrics.connected(&attempt.target.provider.name, reused);
         }
         Ok(())

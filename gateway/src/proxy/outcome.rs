@@ -34,8 +34,8 @@ pub enum Outcome {
     Timeout(Clock),
     /// An error status.
     Status(u16),
-    /// An error status whose body says that the prompt does not fit, that the content is refused, or, where another target may
-    /// be asked, that what was asked for is not there.
+    /// An error status whose body says that the prompt does not fit, that the content is refused, that (a 403) something else of this
+    /// request is, or, where another target may be asked, that what was asked for is not there.
     Refused(ErrorKind),
     /// The provider refused the gateway's credentials.
     Credentials(u16),

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use ai_gateway_providers::answer::{AnswerForm, Observer};
+use bytes::Bytes;
 
 use crate::net::unasked::Gunzip;
 
@@ -23,6 +24,8 @@ pub struct UpstreamAnswer {
     pub first_output: Option<Instant>,
     /// The body of an error answer that is to be told in the client's dialect.
     pub error_body: Option<Vec<u8>>,
+    /// What its client lacks of an answer that is whole, though its connection broke.
+    pub ending: Option<Bytes>,
 }
 
 impl UpstreamAnswer {
@@ -36,6 +39,7 @@ impl UpstreamAnswer {
             bytes: 0,
             first_output: None,
             error_body: None,
+            ending: None,
         }
     }
 

@@ -85,10 +85,13 @@ pub fn header_for(
     }
     let foreign = attempt.encoded.route.dialect != endpoint.dialect;
     let betas = encode::betas_for(&attempt.target, attempt.encoded.route, request, endpoint.dialect);
+    // In the clouds the version stands in the body.
+    let has_version_in_body = attempt.encoded.route.platform != Platform::Native;
     let stays = |name: &str| {
         (foreign && OF_DIALECT.contains(&name))
             || (has_body && name == "content-type")
             || (translates && name == "accept")
+            || (has_version_in_body && name == "anthropic-version")
             || (betas.is_some() && name == "anthropic-beta")
     };
     forward(&client.headers, &mut header, stays)?;

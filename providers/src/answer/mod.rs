@@ -79,6 +79,8 @@ pub struct Seen {
     /// The answer has come to its proper end: `[DONE]` or a finish reason for every choice, `message_stop`,
     /// `response.completed` and its siblings, the closing brace.
     pub complete: bool,
+    /// Of streams that codecs read: every answer in it has told why it is over, and its end has yet to come. Nobody can go on with it.
+    pub stopped: bool,
     /// The body ended, and the answer had neither come to its end nor reported an error.
     pub cut: bool,
     /// An error that the provider reported inside the answer, the first one.
@@ -193,7 +195,7 @@ impl Observer {
     /// [`Translation::may_go_on`].
     #[must_use]
     pub fn may_go_on(&self) -> bool {
-        self.continued().is_some_and(|said| !said.is_over())
+        self.continued().is_some_and(|said| !said.is_over() && !self.notes.seen.stopped)
     }
 
     /// Whether an error that the provider reports, or the lack of an end, is not in what is given out: see
@@ -204,10 +206,10 @@ impl Observer {
     }
 
     /// The text that another attempt could go on with if the answer broke off here, without white space at its end. `None`:
-    /// nothing else than an error can follow (a tool call is under way, reasoning is, or nothing was said).
+    /// nothing else than an error can follow (a tool call is under way, reasoning is, nothing was said, or all was).
     #[must_use]
     pub fn said(&self) -> Option<&str> {
-        self.continued()?.text()
+        self.continued().filter(|_| !self.notes.seen.stopped)?.text()
     }
 
     /// From here on the observer is fed the stream of another attempt, which goes on with [`Self::said`]. Nothing of its beginning
@@ -216,6 +218,7 @@ impl Observer {
         if let Form::Translated(translated) = &mut self.form {
             self.notes.dialect = translation.from;
             self.notes.seen.cut = false;
+            self.notes.seen.stopped = false;
             self.notes.seen.error = None;
             self.notes.seen.usage_is_final = false;
             self.notes.seen.model = None;

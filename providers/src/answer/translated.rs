@@ -240,6 +240,7 @@ impl Translated {
                 if goes_on_as.is_some() {
                     notes.seen.model = goes_on_as;
                 }
+                notes.seen.stopped = decoder.has_stopped();
                 if end {
                     self.finish_whole(&mut out, notes);
                 }

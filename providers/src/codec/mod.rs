@@ -123,6 +123,11 @@ pub trait Codec: Sync {
 /// Refuses for a provider of the dialect `to` a request that refers to something which providers of its own dialect keep: a stored
 /// answer, conversation, template, item or cache. Without it the request would ask for something else.
 pub(crate) fn refers_to_nothing(request: &Request<'_>, to: Dialect) -> Result<(), ApiError> {
+    if request.dialect == Dialect::Anthropic && to != Dialect::Anthropic && request.max_tokens == Some(0) {
+        // Anthropic then fills its cache and answers nothing.
+        let message = "this model's provider cannot be asked for no tokens";
+        return Err(ApiError::new(ErrorKind::InvalidRequest, message).with_param("max_tokens"));
+    }
     match request.refers_to() {
         Some(field) if request.dialect != to => Err(not_kept(field)),
         Some(_) | None => Ok(()),
@@ -152,6 +157,11 @@ pub trait StreamDecoder: Send + Sync {
     /// Takes the next chunk of the body. `end`: nothing follows; `chunk` may be empty then. Over the whole body exactly one
     /// `End` or `Error` is given out, as the last event. Never panics and keeps no more than one event's bytes.
     fn feed(&mut self, chunk: &[u8], end: bool, sink: Sink<'_>);
+
+    /// Whether every answer in it has told why it is over, and only its end has yet to come: counts at most, and the end marker.
+    fn has_stopped(&self) -> bool {
+        false
+    }
 }
 
 /// Writes a stream.

@@ -17,6 +17,11 @@ pub(super) trait EventRules: Send + Sync {
     /// The body has ended, and neither `End` nor `Error` was given out: gives out `End` if the answer is whole all the same,
     /// else an error ([`cut`]).
     fn on_end(&mut self, sink: Sink<'_>);
+
+    /// See [`StreamDecoder::has_stopped`].
+    fn has_stopped(&self) -> bool {
+        false
+    }
 }
 
 /// Cuts a body into events and hands them to the rules, until those have given out `End` or `Error`.
@@ -67,6 +72,10 @@ impl<R: EventRules> StreamDecoder for SseDecoder<R> {
             }
             rules.on_end(&mut watch);
         }
+    }
+
+    fn has_stopped(&self) -> bool {
+        !self.ended && self.rules.has_stopped()
     }
 }
 

@@ -67,6 +67,11 @@ fn what_only_the_provider_keeps_is_not_left_out() {
         let body = json!({"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "go on"}], "thread": thread});
         assert!(asked(Dialect::Anthropic, &body).iter().all(|told| *told == Err(Some("thread".to_owned()))));
     }
+    for (field, value) in [("compaction", json!({"type": "summarize"})), ("max_tokens", json!(0))] {
+        let mut body = json!({"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "go on"}]});
+        body[field] = value;
+        assert!(asked(Dialect::Anthropic, &body).iter().all(|told| *told == Err(Some(field.to_owned()))), "{field}");
+    }
     let body = json!({"contents": [{"role": "user", "parts": [{"text": "What does it say?"}]}], "cachedContent": "cachedContents/1"});
     assert!(asked(Dialect::Gemini, &body).iter().all(|told| *told == Err(Some("cachedContent".to_owned()))));
 }

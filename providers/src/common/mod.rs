@@ -29,6 +29,7 @@ mod losses;
 mod memory;
 mod names;
 mod opaque;
+mod pieces;
 mod prefill;
 mod request;
 mod response;

@@ -145,6 +145,9 @@ impl<'a> Request<'a> {
         if self.has_thread() {
             return Some(THREAD);
         }
+        if self.dialect == Dialect::Anthropic && self.says("compaction") {
+            return Some("compaction");
+        }
         if self.dialect != Dialect::OpenAiResponses {
             return None;
         }

@@ -61,6 +61,8 @@ struct Parts {
     param: Option<String>,
     /// A code that is an HTTP status: OpenRouter, Google and Groq's streams.
     http: Option<u16>,
+    /// OpenRouter tells what a moderation has found.
+    flagged: bool,
 }
 
 impl Parts {
@@ -107,6 +109,8 @@ impl Parts {
                 let code = details.get("error_code").and_then(Value::as_str);
                 self.code = code.map(str::to_owned).or_else(|| self.code.take());
             }
+            // <https://openrouter.ai/docs/api/reference/errors-and-debugging>
+            ("metadata", Value::Object(metadata)) => self.flagged |= metadata.contains_key("flagged_input"),
             // Everything else is detail that no dialect shares.
             (_, _) => {}
         }
@@ -133,6 +137,9 @@ impl Parts {
     fn kind(&self, status: u16) -> ErrorKind {
         let words = [self.code.as_deref(), self.r#type.as_deref(), self.status.as_deref()];
         let words = || words.into_iter().flatten();
+        if let Some(kind) = self.forbids_request().filter(|_| status == 403) {
+            return kind;
+        }
         // A code or type is more exact than the status, which may be 200, or 400 for everything.
         if let Some(kind) = words().find_map(exact) {
             return kind;
@@ -153,6 +160,25 @@ impl Parts {
 }
 
 impl Parts {
+    /// What a 403 is if it speaks of this one request. All others speak of the account.
+    fn forbids_request(&self) -> Option<ErrorKind> {
+        let message = self.message.as_deref().unwrap_or_default();
+        if self.flagged || says(message, &["input was flagged", "violates usage guidelines", "failed check: safety"]) {
+            Some(ErrorKind::ContentFilter)
+        } else if says(
+            message,
+            // Google's, also of what has expired; the last one is of an address at Vertex.
+            &["cachedcontent not found", "permission to access the file", "storage.objects.get"],
+        ) {
+            Some(ErrorKind::NotFound)
+        } else if self.code.as_deref().is_some_and(|code| code.starts_with("user_profile_")) {
+            // Anthropic: for whom the client asks.
+            Some(ErrorKind::InvalidRequest)
+        } else {
+            None
+        }
+    }
+
     /// Whether the field that is wrong, by `param` or in quotes in the message, is what the model reads and no id or name.
     fn is_about_the_prompt(&self) -> bool {
         let quoted = || self.message.as_deref()?.split('\'').nth(1);
@@ -221,22 +247,29 @@ fn general(word: &str) -> Option<ErrorKind> {
     })
 }
 
+/// Whether `message` has one of the phrases, which are in lower case.
+fn says(message: &str, phrases: &[&str]) -> bool {
+    let message = message.to_ascii_lowercase();
+    phrases.iter().any(|phrase| message.contains(phrase))
+}
+
 /// What providers say only in prose. Each phrase is what one of them sends with a 400.
 fn by_message(message: &str) -> Option<ErrorKind> {
-    let message = message.to_ascii_lowercase();
-    let says = |phrases: &[&str]| phrases.iter().any(|phrase| message.contains(phrase));
-    if says(&[
-        "maximum context length",
-        "context window",
-        "context length",
-        "prompt is too long",
-        "input is too long",
-        "exceeds the maximum number of tokens",
-    ]) {
+    if says(
+        message,
+        &[
+            "maximum context length",
+            "context window",
+            "context length",
+            "prompt is too long",
+            "input is too long",
+            "exceeds the maximum number of tokens",
+        ],
+    ) {
         Some(ErrorKind::ContextLength)
-    } else if says(&["credit balance is too low", "insufficient balance", "exceeded your current quota"]) {
+    } else if says(message, &["credit balance is too low", "insufficient balance", "exceeded your current quota"]) {
         Some(ErrorKind::QuotaExceeded)
-    } else if says(&["api key not valid", "api key expired", "invalid api key"]) {
+    } else if says(message, &["api key not valid", "api key expired", "invalid api key"]) {
         Some(ErrorKind::UpstreamAuth)
     } else {
         None
@@ -382,6 +415,39 @@ mod tests {
                 "param": param, "code": "string_above_max_length"}});
             assert_eq!(decode(400, &body.to_string()).kind, kind, "{param:?} {message}");
         }
+    }
+
+    #[test]
+    fn a_403_of_one_request_is_told_from_one_of_the_account() {
+        let google = |message: &str| serde_json::json!({"error": {"code": 403, "message": message, "status": "PERMISSION_DENIED"}});
+        let anthropic = |code: Option<&str>| {
+            let details = code.map(|code| serde_json::json!({ "error_code": code }));
+            let error = serde_json::json!({"type": "permission_error", "message": "m", "details": details});
+            serde_json::json!({"type": "error", "error": error})
+        };
+        let xai = |error: &str| {
+            let code = "The caller does not have permission to execute the specified operation";
+            serde_json::json!({"code": code, "error": error})
+        };
+        let openrouter =
+            |metadata: Value| serde_json::json!({"error": {"code": 403, "message": "m", "metadata": metadata}});
+        for (body, kind) in [
+            (openrouter(serde_json::json!({"reasons": ["violence"], "flagged_input": "x"})), ErrorKind::ContentFilter),
+            (openrouter(serde_json::json!({"provider_name": "x"})), ErrorKind::UpstreamAuth),
+            (
+                xai("Content violates usage guidelines. Team: t, Failed check: SAFETY_CHECK_TYPE_BIO"),
+                ErrorKind::ContentFilter,
+            ),
+            (xai("Your team has no access to this model"), ErrorKind::UpstreamAuth),
+            (google("CachedContent not found (or permission denied)"), ErrorKind::NotFound),
+            (google("You do not have permission to access the File x or it may not exist."), ErrorKind::NotFound),
+            (google("Permission denied on resource project x."), ErrorKind::UpstreamAuth),
+            (anthropic(Some("user_profile_not_billable")), ErrorKind::InvalidRequest),
+            (anthropic(None), ErrorKind::UpstreamAuth),
+        ] {
+            assert_eq!(decode(403, &body.to_string()).kind, kind, "{body}");
+        }
+        assert_eq!(decode(401, &google("CachedContent not found").to_string()).kind, ErrorKind::UpstreamAuth);
     }
 
     #[test]

@@ -85,6 +85,22 @@ fn a_403_is_of_the_model_until_a_second_one_is_refused() {
 }
 
 #[test]
+fn a_403_amid_answers_rests_its_model_for_a_second() {
+    let mut world = World::new();
+    let (good, other) = (world.target("good", 0), world.target("other", 0));
+    for _ in 0..3 {
+        let _ = world.attempt(&good, SUCCESS);
+        assert!(world.attempt(&good, FORBIDDEN).credential.is_none());
+        assert!(about(world.waiting(&good).0, SECOND), "one bad prompt is no reason to leave it alone");
+        assert_eq!(other.check(world.now), Availability::Ready);
+        world.wait(SECOND);
+    }
+    world.wait(600 * SECOND);
+    let _ = world.attempt(&good, FORBIDDEN);
+    assert!(about(world.waiting(&good).0, 30 * SECOND), "nothing is known of it any more");
+}
+
+#[test]
 fn names_that_clients_make_up_bench_no_credential_that_works() {
     let mut world = World::new();
     let good = world.target("good", 0);

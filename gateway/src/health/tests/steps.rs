@@ -167,7 +167,12 @@ fn rate_limits_hold_and_open_nothing() {
     assert_eq!(world.waiting(&target), (12 * SECOND, "rate limited by the provider, retry-after 12 s".to_owned()));
     world.wait(12 * SECOND);
     assert_eq!(target.check(world.now), Availability::Ready);
-    for fifths in [2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
+    for _ in 0..9 {
+        let _ = world.attempt(&target, asking(FailureKind::RateLimited, 1));
+        assert_eq!(world.waiting(&target).0, SECOND, "as long as the client is told, and no longer");
+        world.wait(SECOND);
+    }
+    for fifths in [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
         let _ = world.attempt(&target, failure(FailureKind::RateLimited));
         let (wait, reason) = world.waiting(&target);
         assert!(about(wait, fifths * SECOND / 5), "{wait:?} for {fifths} fifths of a second");
@@ -178,7 +183,7 @@ fn rate_limits_hold_and_open_nothing() {
     let _ = world.attempt(&target, SUCCESS);
     let _ = world.attempt(&target, failure(FailureKind::RateLimited));
     assert!(about(world.waiting(&target).0, SECOND / 5));
-    assert_eq!((target.counters().rate_limited, target.counters().opened), (12, 0));
+    assert_eq!((target.counters().rate_limited, target.counters().opened), (22, 0));
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! What is known of one host, and the lookup that may be under way for it.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwapOption, Guard};
 use tokio::sync::Notify;
@@ -12,6 +12,8 @@ use super::{Answer, DnsError, MAX_STALE, MAX_TTL, MIN_TTL, RETRY_AFTER};
 
 /// More addresses of one host than this are not used: [`Addresses::avoided`] has a bit for each.
 const MAX_ADDRESSES: usize = 64;
+/// How long an address is left alone that could not be connected to, before one request tries it again.
+const AVOIDED_FOR: Duration = Duration::from_secs(60);
 
 pub(super) struct Host {
     name: Box<str>,
@@ -81,7 +83,8 @@ pub(super) struct Cached {
 impl Cached {
     /// What follows `old` after a lookup that ended `now`.
     pub(super) fn next(old: Option<&Self>, answer: Result<Answer, DnsError>, now: Instant) -> Self {
-        let error = match answer.map(|answer| (Addresses::new(&answer.addresses), answer.ttl)) {
+        let known = old.and_then(|old| old.addresses.as_deref().ok());
+        let error = match answer.map(|answer| (Addresses::new(&answer.addresses, known), answer.ttl)) {
             Ok((Some(addresses), ttl)) => {
                 let fresh_until = now + ttl.clamp(MIN_TTL, MAX_TTL);
                 return Self {
@@ -107,16 +110,21 @@ impl Cached {
     }
 
     /// The next address in turn.
-    pub(super) fn pick(&self) -> Result<IpAddr, DnsError> {
+    pub(super) fn pick(&self, now: Instant) -> Result<IpAddr, DnsError> {
         match &self.addresses {
-            Ok(addresses) => addresses.pick().ok_or(DnsError::NotFound),
+            Ok(addresses) => addresses.pick(now).ok_or(DnsError::NotFound),
             Err(error) => Err(error.clone()),
         }
     }
 
-    pub(super) fn avoid(&self, address: IpAddr) {
+    /// No connection to `address` could be made. Whether others are left.
+    pub(super) fn avoid(&self, address: IpAddr, now: Instant) -> bool {
+        self.addresses.as_ref().is_ok_and(|addresses| addresses.avoid(address, now))
+    }
+
+    pub(super) fn reached(&self, address: IpAddr) {
         if let Ok(addresses) = &self.addresses {
-            addresses.avoid(address);
+            addresses.reached(address);
         }
     }
 }
@@ -128,10 +136,13 @@ struct Addresses {
     turn: AtomicUsize,
     /// A bit for each address that could not be connected to.
     avoided: AtomicU64,
+    /// When each of those may be tried again, by one request.
+    trials: Mutex<Vec<(IpAddr, Instant)>>,
 }
 
 impl Addresses {
-    fn new(found: &[IpAddr]) -> Option<Self> {
+    /// Those that were `found`. What is known of them stays.
+    fn new(found: &[IpAddr], known: Option<&Self>) -> Option<Self> {
         let mut all: Vec<IpAddr> = Vec::with_capacity(found.len());
         for address in found.iter().filter(|a| a.is_ipv4()).chain(found.iter().filter(|a| a.is_ipv6())) {
             if !all.contains(address) && all.len() < MAX_ADDRESSES {
@@ -139,18 +150,43 @@ impl Addresses {
             }
         }
         let v4 = all.iter().filter(|address| address.is_ipv4()).count();
-        let (turn, avoided) = (AtomicUsize::new(0), AtomicU64::new(0));
-        (!all.is_empty()).then(|| Self { all: all.into(), v4, turn, avoided })
+        let mut trials = known.map_or_else(Vec::new, |known| lock(&known.trials).clone());
+        trials.retain(|(address, _)| all.contains(address));
+        let mut avoided = 0;
+        for (place, address) in all.iter().enumerate() {
+            avoided |= u64::from(trials.iter().any(|(avoided, _)| avoided == address)) << place;
+        }
+        (!all.is_empty()).then(|| Self {
+            all: all.into(),
+            v4,
+            turn: AtomicUsize::new(0),
+            avoided: AtomicU64::new(avoided),
+            trials: Mutex::new(trials),
+        })
     }
 
-    fn pick(&self) -> Option<IpAddr> {
+    fn pick(&self, now: Instant) -> Option<IpAddr> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let avoided = self.avoided.load(Ordering::Relaxed);
+        if avoided != 0
+            && let Some(address) = self.trial(now)
+        {
+            return Some(address);
+        }
         self.pick_but(avoided, turn).or_else(|| {
             // None works: forget what is known and begin again.
+            lock(&self.trials).clear();
             self.avoided.store(0, Ordering::Relaxed);
             self.pick_but(0, turn)
         })
+    }
+
+    /// An address that it is time to try again, for the one who asks.
+    fn trial(&self, now: Instant) -> Option<IpAddr> {
+        let mut trials = lock(&self.trials);
+        let (address, due) = trials.iter_mut().find(|(_, due)| *due <= now)?;
+        *due = now + AVOIDED_FOR;
+        Some(*address)
     }
 
     fn pick_but(&self, avoided: u64, turn: usize) -> Option<IpAddr> {
@@ -162,9 +198,30 @@ impl Addresses {
         })
     }
 
-    fn avoid(&self, address: IpAddr) {
-        if let Some(place) = self.all.iter().position(|known| *known == address) {
-            self.avoided.fetch_or(1 << place, Ordering::Relaxed);
+    fn place(&self, address: IpAddr) -> Option<usize> {
+        self.all.iter().position(|known| *known == address)
+    }
+
+    fn avoid(&self, address: IpAddr, now: Instant) -> bool {
+        let Some(place) = self.place(address) else { return false };
+        let mut trials = lock(&self.trials);
+        trials.retain(|(known, _)| *known != address);
+        trials.push((address, now + AVOIDED_FOR));
+        self.avoided.fetch_or(1 << place, Ordering::Relaxed);
+        trials.len() < self.all.len()
+    }
+
+    fn reached(&self, address: IpAddr) {
+        if self.avoided.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        if let Some(place) = self.place(address) {
+            lock(&self.trials).retain(|(known, _)| *known != address);
+            self.avoided.fetch_and(!(1 << place), Ordering::Relaxed);
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -248,7 +248,7 @@ async fn failures_are_remembered_for_five_seconds() {
 
 #[tokio::test]
 async fn addresses_take_turns_and_ipv6_waits_for_the_others_to_fail() {
-    let (world, resolver, _) = World::new(&["2001:db8::1", "192.0.2.1", "192.0.2.2", "192.0.2.1"], 60);
+    let (_world, resolver, _) = World::new(&["2001:db8::1", "192.0.2.1", "192.0.2.2", "192.0.2.1"], 60);
     let turns = async |n: usize| {
         let mut seen = Vec::new();
         for _ in 0..n {
@@ -266,12 +266,38 @@ async fn addresses_take_turns_and_ipv6_waits_for_the_others_to_fail() {
     assert_eq!(turns(4).await, ["2001:db8::1"]);
     resolver.unreachable("api.example", ip("2001:db8::1"));
     assert_eq!(turns(4).await, ["192.0.2.1", "192.0.2.2"]);
+}
 
-    resolver.unreachable("api.example", ip("192.0.2.1"));
+#[tokio::test]
+async fn an_address_that_is_dead_is_tried_by_one_request_a_minute() {
+    let (world, resolver, _) = World::new(&["192.0.2.1", "192.0.2.2"], 10);
+    let dead = ip("192.0.2.1");
+    let tries = async |n: usize| {
+        let mut tries = 0;
+        for _ in 0..n {
+            tries += usize::from(resolve(&resolver).await.unwrap() == "192.0.2.1");
+        }
+        tries
+    };
+    assert_eq!(tries(4).await, 2);
+    assert!(resolver.unreachable("api.example", dead), "another one is left");
+    for _ in 0..5 {
+        world.pass(10);
+        assert_eq!(tries(4).await, 0);
+        settle().await;
+        assert_eq!(tries(4).await, 0, "a refresh that finds it again tells nothing of it");
+    }
+    world.pass(10);
+    assert_eq!(tries(4).await, 1, "one finds out");
+    resolver.unreachable("api.example", dead);
+    assert_eq!(tries(4).await, 0);
     world.pass(60);
-    turns(1).await;
-    settle().await;
-    assert_eq!(turns(4).await, ["192.0.2.1", "192.0.2.2"]);
+    assert_eq!(tries(4).await, 1);
+    resolver.reached("api.example", dead);
+    assert_eq!(tries(4).await, 2);
+    assert!(resolver.unreachable("api.example", dead));
+    assert!(!resolver.unreachable("api.example", ip("192.0.2.2")), "none is left");
+    assert_eq!(tries(4).await, 2);
 }
 
 #[tokio::test]

@@ -39,7 +39,7 @@ pub(super) fn on_error_body(body: &mut Option<Bytes>, end: bool, exchange: &mut 
     let (error, outcome) = what_upstream_says(exchange);
     let is_ours = matches!(outcome, Outcome::Credentials(_)) || count::is_refused(exchange, Some(&error));
     let says_nothing = exchange.upstream_answer.error_body.as_ref().is_none_or(Vec::is_empty);
-    if exchange.step_after(outcome) != Step::Stop || (!too_long && (is_ours || says_nothing)) {
+    if exchange.step_after(outcome) != Step::Stop || is_ours || says_nothing {
         return Err(told(exchange, error, outcome));
     }
     let mut said = exchange.upstream_answer.error_body.take().unwrap_or_default();
@@ -79,10 +79,13 @@ fn what_upstream_says(exchange: &Exchange) -> (ApiError, Outcome) {
         Some(body) => decode_error(dialect, status, body),
     };
     let outcome = match error.kind {
+        // What the client refers to is not its own, or has expired.
+        ErrorKind::NotFound | ErrorKind::InvalidRequest if status == 403 => Outcome::Refused(ErrorKind::InvalidRequest),
         kind @ (ErrorKind::ContextLength | ErrorKind::ContentFilter) => Outcome::Refused(kind),
         // Gemini says so of its key, Anthropic of an account without credit.
         ErrorKind::UpstreamAuth if status == 400 => Outcome::Credentials(401),
         ErrorKind::QuotaExceeded if status == 400 => Outcome::Credentials(402),
+        _ if status == 403 => Outcome::Credentials(403),
         kind if is_of_target(&error) && exchange.step_after(Outcome::Refused(kind)) != Step::Stop => {
             Outcome::Refused(kind)
         }
@@ -118,6 +121,11 @@ impl Exchange {
                 && attempt.retry_after.is_none()
                 && attempt.target.provider.dialects.contains(&Dialect::Gemini)
         })
+    }
+
+    /// Whether the body of the current attempt's error has to be read before anything follows on it.
+    pub(super) fn status_leaves_open(&self) -> bool {
+        self.may_ask_to_wait() || self.attempt().is_some_and(|attempt| attempt.status == Some(403))
     }
 
     fn note_retry_delay(&mut self) {

@@ -51,7 +51,7 @@ pub const EVENT_STREAM: &str = "application/vnd.amazon.eventstream";
 pub fn verdict(status: u16) -> Option<Outcome> {
     match status {
         200..300 => None,
-        // 402 and 403 speak of the gateway's account, not of the caller.
+        // 402 and 403 speak of the gateway's account, not of the caller, unless a 403's body says otherwise.
         401..=403 => Some(Outcome::Credentials(status)),
         400..600 => Some(Outcome::Status(status)),
         _ => Some(Outcome::Garbage),
@@ -116,8 +116,9 @@ pub(super) fn clean(upstream: &mut ResponseHeader, exchange: &Exchange) {
     }
     for (name, value) in &upstream.headers {
         let word = name.as_str();
-        if RETURNED.contains(&word) && !(translates && FRAMING.contains(&word)) {
-            clean.headers.append(name.clone(), value.clone());
+        // Each is to be there once, and some clients refuse a second one.
+        if RETURNED.contains(&word) && !(translates && FRAMING.contains(&word)) && !clean.headers.contains_key(name) {
+            clean.headers.insert(name.clone(), value.clone());
         }
     }
     if upstream.status.as_u16() >= 400 {

@@ -290,6 +290,10 @@ impl EventRules for Rules {
     fn on_end(&mut self, sink: Sink<'_>) {
         sink(Event::Error(cut()));
     }
+
+    fn has_stopped(&self) -> bool {
+        self.stop.is_some()
+    }
 }
 
 pub(super) fn unreadable() -> ApiError {

@@ -62,6 +62,10 @@ impl StreamDecoder for Decoder {
             watch(if answer.stopped { Event::End } else { Event::Error(cut()) });
         }
     }
+
+    fn has_stopped(&self) -> bool {
+        !self.ended && self.answer.stopped
+    }
 }
 
 /// What an exception inside a stream means: its name says what its status would.

@@ -71,6 +71,8 @@ struct Choice {
     text: Chars,
     calls: bool,
     finish: Option<String>,
+    /// Something was said behind the reason to be over: some models have one in each chunk.
+    went_on: bool,
     extras: Extras<'static>,
 }
 
@@ -181,6 +183,7 @@ impl Assembler {
             self.choices.len() - 1
         });
         let choice = &mut self.choices[known];
+        choice.went_on |= choice.finish.is_some() && !parts.is_empty();
         for part in parts {
             choice.block(block(part, Origin::Maker(self.provider), &mut self.ids), sink);
         }
@@ -196,6 +199,12 @@ impl Assembler {
         for (name, json) in rest {
             put(&mut choice.extras, name.into_owned(), json.into_owned());
         }
+    }
+
+    /// Whether all its answers have a reason to be over.
+    pub(super) fn has_stopped(&self) -> bool {
+        let over = |choice: &Choice| choice.finish.is_some() && !choice.went_on;
+        if self.choices.is_empty() { self.blocked.is_some() } else { self.choices.iter().all(over) }
     }
 
     /// Nothing follows. A stream is whole when all its answers have a reason to be over.

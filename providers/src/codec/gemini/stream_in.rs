@@ -48,6 +48,14 @@ impl StreamDecoder for Decoder {
             Form::Array(elements) => elements.feed(chunk, end, sink),
         }
     }
+
+    fn has_stopped(&self) -> bool {
+        match &self.form {
+            Form::Unknown(_) => false,
+            Form::Events(decoder) => decoder.has_stopped(),
+            Form::Array(elements) => !elements.ended && elements.rules.has_stopped(),
+        }
+    }
 }
 
 struct Rules {
@@ -77,6 +85,10 @@ impl EventRules for Rules {
             ))),
             event => sink(event),
         });
+    }
+
+    fn has_stopped(&self) -> bool {
+        self.answer.has_stopped()
     }
 }
 

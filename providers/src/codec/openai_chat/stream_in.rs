@@ -161,10 +161,14 @@ impl EventRules for Chunks {
         if self.over {
             return;
         }
-        if !self.choices.is_empty() && self.choices.iter().all(|choice| choice.stop.is_some()) {
+        if self.has_stopped() {
             self.finish(sink);
         } else {
             sink(Event::Error(cut()));
         }
+    }
+
+    fn has_stopped(&self) -> bool {
+        !self.choices.is_empty() && self.choices.iter().all(|choice| choice.stop.is_some())
     }
 }

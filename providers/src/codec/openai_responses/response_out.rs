@@ -393,13 +393,12 @@ impl Serialize for Counts<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let usage = self.0;
         let (input, output) = (usage.total_input().unwrap_or(0), usage.total_output().unwrap_or(0));
-        let mut read = json!({"cached_tokens": usage.cache_read.unwrap_or(0)});
+        let mut read = json!({
+            "cached_tokens": usage.cache_read.unwrap_or(0),
+            "cache_write_tokens": usage.total_cache_write().unwrap_or(0),
+        });
         let mut written = json!({"reasoning_tokens": usage.reasoning.unwrap_or(0)});
-        for (name, count) in [
-            ("cache_write_tokens", usage.total_cache_write()),
-            ("audio_tokens", usage.audio_input),
-            ("image_tokens", usage.image_input),
-        ] {
+        for (name, count) in [("audio_tokens", usage.audio_input), ("image_tokens", usage.image_input)] {
             if let Some(count) = count {
                 read[name] = count.into();
             }
