@@ -221,7 +221,8 @@ pub struct Record<'a> {
     pub model: Option<Text<'a>>,
     /// The provider of the attempt.
     pub provider: Option<Text<'a>>,
-    /// The model that this provider was asked for.
+    /// The model that this provider was asked for, or that it has asked in its place (Anthropic's `fallbacks`) if that one answered: it is at
+    /// the prices of this one.
     pub upstream_model: Option<Text<'a>>,
     /// The model that the answer names.
     pub answer_model: Option<Text<'a>>,
