@@ -6,6 +6,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ai_gateway_providers::usage::Usage;
 use log::{error, info, warn};
 
 use super::record::{Kind, Record};
@@ -18,6 +19,8 @@ const PAGE: u32 = 2_000;
 const RETRY: Duration = if cfg!(test) { Duration::from_millis(1) } else { Duration::from_secs(1) };
 /// Tries in a row that fail before it is given up.
 const TRIES: u32 = 600;
+/// What is counted of a text that is not sent as tokens.
+const CHARACTERS_PER_TOKEN: u64 = 4;
 /// Requests that began so long before a window may have ended in it: microseconds.
 const LONGEST: i64 = 3_600_000_000;
 
@@ -122,7 +125,7 @@ impl Restoring {
 fn used<'a>(record: &'a Record<'_>, known: &Known) -> Used<'a> {
     // Whoever was given an answer of another call took no tokens, and paid its part of that call, if any.
     let own = !matches!(record.kind, Kind::CacheHit | Kind::Shared);
-    let tokens = record.usage.total().filter(|_| own).unwrap_or(0);
+    let tokens = if own { tokens(&record.usage) } else { 0 };
     let let_in = !own || (record.kind == Kind::Request && record.attempts > 0);
     let at = u64::try_from(record.at).unwrap_or(0);
     Used {
@@ -143,6 +146,12 @@ fn micros(millis: u64) -> i64 {
 }
 
 #[cfg(test)]
+/// As many as were booked: of text to be spoken, whose provider tells none, those that its characters may be.
+fn tokens(usage: &Usage) -> u64 {
+    let spoken = usage.characters.filter(|_| usage.told().is_none());
+    spoken.map_or(usage.total().unwrap_or(0), |characters| characters.div_ceil(CHARACTERS_PER_TOKEN))
+}
+
 mod tests {
     use super::super::record::tests::full;
     use super::*;
@@ -160,6 +169,14 @@ mod tests {
         let whole = full(1);
         assert_eq!(used(&whole, &|_| 7).amounts.cost, whole.cost.unwrap());
         let part = Record { cost: None, ..full(1) };
+    #[test]
+    fn what_was_spoken_is_tokens_where_none_are_told() {
+        let tokens = |usage| used(&Record { usage, kind: Kind::Request, ..full(1) }, &|_| 0).amounts.tokens;
+        let spoken = Usage { characters: Some(4_001), ..Usage::default() };
+        assert_eq!(tokens(spoken), 1_001);
+        assert_eq!(tokens(Usage { input: Some(7), audio_output: Some(5), ..spoken }), 12);
+    }
+
         assert_eq!(used(&part, &|record| record.usage.input.unwrap()).amounts.cost, part.usage.input.unwrap());
     }
 

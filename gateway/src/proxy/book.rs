@@ -61,7 +61,7 @@ pub fn enter(gateway: &Gateway, direct: bool, record: &Record<'_>) {
 /// What all records of an exchange have in common.
 fn common(exchange: &Exchange) -> Record<'_> {
     let labels = exchange.account.labels.as_deref();
-    let mut tags: Tags<'_> = exchange.key.iter().flat_map(|key| key.tags()).map(String::as_str).collect();
+    let mut tags = Tags::of_key(exchange.key.iter().flat_map(|key| key.tags()).map(String::as_str));
     let key_tags = tags.len();
     // Without a request there is only what the client named.
     let about = exchange.plugins.as_deref().filter(|_| exchange.request.is_none()).map(Run::about);
