@@ -17,7 +17,7 @@ use crate::limits::{Amounts, Limits, Used};
 const PAGE: u32 = 2_000;
 /// Between two tries to read.
 const RETRY: Duration = if cfg!(test) { Duration::from_millis(1) } else { Duration::from_secs(1) };
-/// Tries in a row that fail before it is given up.
+/// Tries in a row that fail before it is given up; as many are waited until all is in the database.
 const TRIES: u32 = 600;
 /// What is counted of a text that is not sent as tokens.
 const CHARACTERS_PER_TOKEN: u64 = 4;
@@ -41,8 +41,12 @@ pub fn start(
     let (running, done) = mpsc::sync_channel::<()>(0);
     let thread = thread::Builder::new().name("ledger-restore".to_owned()).spawn(move || {
         // Nothing is ever sent.
-        let _ = caught_up.recv();
-        restoring.run();
+        let waited = caught_up.recv_timeout(RETRY * TRIES);
+        let late = waited == Err(RecvTimeoutError::Timeout);
+        if late {
+            error!("what processes before this one left in the ledger's spool is not waited for any longer");
+        }
+        restoring.run(if late { 1 } else { TRIES });
         drop(running);
     });
     match thread {
@@ -78,8 +82,8 @@ impl Restoring {
         Self { path: path.to_owned(), limits: limits.clone(), known, from: micros(from), began: micros(limits.now()) }
     }
 
-    /// The newest records come first: the shortest windows are right the soonest.
-    fn run(self) {
+    /// The newest records come first: the shortest windows are right the soonest. After so many `tries` in a row it is given up.
+    fn run(self, tries: u32) {
         let (begun, mut count, mut failed) = (Instant::now(), 0, 0);
         let mut last: Option<Record<'static>> = None;
         loop {
@@ -91,8 +95,9 @@ impl Restoring {
                     if failed == 1 {
                         error!("what was used before cannot be read from the ledger now: {error}");
                     }
-                    if failed == TRIES {
+                    if failed == tries {
                         error!("what was used before is given up: limits and budgets begin anew");
+                        self.limits.begin_anew();
                         return;
                     }
                     thread::sleep(RETRY);
@@ -141,17 +146,17 @@ fn used<'a>(record: &'a Record<'_>, known: &Known) -> Used<'a> {
     }
 }
 
-fn micros(millis: u64) -> i64 {
-    i64::try_from(millis).unwrap_or(i64::MAX).saturating_mul(1000)
-}
-
-#[cfg(test)]
 /// As many as were booked: of text to be spoken, whose provider tells none, those that its characters may be.
 fn tokens(usage: &Usage) -> u64 {
     let spoken = usage.characters.filter(|_| usage.told().is_none());
     spoken.map_or(usage.total().unwrap_or(0), |characters| characters.div_ceil(CHARACTERS_PER_TOKEN))
 }
 
+fn micros(millis: u64) -> i64 {
+    i64::try_from(millis).unwrap_or(i64::MAX).saturating_mul(1000)
+}
+
+#[cfg(test)]
 mod tests {
     use super::super::record::tests::full;
     use super::*;
@@ -165,11 +170,6 @@ mod tests {
     }
 
     #[test]
-    fn what_was_booked_without_its_whole_cost_counts_by_what_is_known_of_it() {
-        let whole = full(1);
-        assert_eq!(used(&whole, &|_| 7).amounts.cost, whole.cost.unwrap());
-        let part = Record { cost: None, ..full(1) };
-    #[test]
     fn what_was_spoken_is_tokens_where_none_are_told() {
         let tokens = |usage| used(&Record { usage, kind: Kind::Request, ..full(1) }, &|_| 0).amounts.tokens;
         let spoken = Usage { characters: Some(4_001), ..Usage::default() };
@@ -177,6 +177,11 @@ mod tests {
         assert_eq!(tokens(Usage { input: Some(7), audio_output: Some(5), ..spoken }), 12);
     }
 
+    #[test]
+    fn what_was_booked_without_its_whole_cost_counts_by_what_is_known_of_it() {
+        let whole = full(1);
+        assert_eq!(used(&whole, &|_| 7).amounts.cost, whole.cost.unwrap());
+        let part = Record { cost: None, ..full(1) };
         assert_eq!(used(&part, &|record| record.usage.input.unwrap()).amounts.cost, part.usage.input.unwrap());
     }
 
@@ -200,6 +205,22 @@ mod tests {
         let (caught_up, nobody) = mpsc::sync_channel(0);
         drop(caught_up);
         start(&dir.path().join("none.db"), &limits, Box::new(|_| 0), 0, nobody, Duration::from_secs(60));
-        assert!(!limits.is_restoring());
+        assert!(!limits.is_restoring() && limits.began_anew());
+    }
+
+    /// As long as the database takes nothing that others left in the spool. What it has is read.
+    #[test]
+    fn what_is_never_in_the_database_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger.db");
+        for made in [false, true] {
+            let limits = Arc::<Limits>::default();
+            if made {
+                drop(Store::open(&path).unwrap());
+            }
+            let (_stuck, caught_up) = mpsc::sync_channel(0);
+            start(&path, &limits, Box::new(|_| 0), 0, caught_up, Duration::from_secs(60));
+            assert_eq!((limits.is_restoring(), limits.began_anew()), (false, !made));
+        }
     }
 }
