@@ -142,6 +142,7 @@ fn files_that_cannot_be_opened_are_refused_by_check_too() {
 /// Errors are said once to be such, and end with their line, whichever command tells them.
 #[test]
 fn errors_and_verdicts_are_whole_lines() {
+        ("[[plugins]]\nuse = \"log\"\nfile = \"/nowhere/c.jsonl\"\n", "plugin `log`: ", "`/nowhere/c.jsonl`"),
     let bad = GOOD.replace("mock", "mok");
     for command in [
         &["check", "{config}"][..],
