@@ -87,7 +87,7 @@ fn main() -> ExitCode {
     init_log();
     match Cli::parse().command {
         Command::Run(file) => run(file.path()),
-        Command::Check(file) => check(&file.path().unwrap_or_default()),
+        Command::Check(file) => check(file.path().unwrap_or(Path::new(""))),
         Command::Explain(arguments) => exit(cli::explain::run(&arguments)),
         Command::Schema => exit(cli::print(&config::schema_json())),
         Command::Reload(options) => exit(cli::reload::run(&options)),
@@ -116,14 +116,14 @@ fn init_log() {
     builder.init();
 }
 
-fn run(file: Option<PathBuf>) -> ExitCode {
+fn run(file: Option<&Path>) -> ExitCode {
     let Some(file) = file else { return run_discovered() };
-    match Config::load(&file) {
+    match Config::load(file) {
         Ok(loaded) => {
             for warning in &loaded.warnings {
                 say(warning);
             }
-            let check = Some(vec!["check".into(), file.clone().into()]);
+            let check = Some(vec!["check".into(), file.into()]);
             let invocation = Invocation { check, ..Invocation::own() };
             exit(server::run(&loaded.config, Source::file(file), invocation, Time::default()))
         }

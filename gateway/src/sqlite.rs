@@ -18,8 +18,23 @@ pub enum OpenError {
     File(io::Error),
     /// SQLite says so: full, locked for long, damaged, no rights.
     Sqlite(rusqlite::Error),
-    /// Its tables cannot be brought up to date: they are of something else, or of a later version.
+    /// Its tables cannot be brought up to date: they are of something else.
     Schema(rusqlite_migration::Error),
+    /// A later version of the gateway has brought its tables up to date.
+    Later,
+}
+
+/// What is told of a file that is [`OpenError::Later`].
+pub const LATER: &str = "a later version of ai-gateway has written it: run that one, or name another file";
+
+impl From<rusqlite_migration::Error> for OpenError {
+    fn from(error: rusqlite_migration::Error) -> Self {
+        use rusqlite_migration::{Error, MigrationDefinitionError};
+        match error {
+            Error::MigrationDefinition(MigrationDefinitionError::DatabaseTooFarAhead) => Self::Later,
+            other => Self::Schema(other),
+        }
+    }
 }
 
 impl From<rusqlite::Error> for OpenError {
@@ -43,7 +58,7 @@ pub fn open(path: &Path, migrations: &[M<'static>]) -> Result<Connection, OpenEr
     db.pragma_update(None, "synchronous", "normal")?;
     // Readers and the writer do not wait for each other.
     db.pragma_update(None, "journal_mode", "wal")?;
-    Migrations::from_slice(migrations).to_latest(&mut db).map_err(OpenError::Schema)?;
+    Migrations::from_slice(migrations).to_latest(&mut db)?;
     db.pragma_update(None, "synchronous", "full")?;
     Ok(db)
 }

@@ -36,6 +36,11 @@ pub trait SettingsHost {
     /// Where a path of the file points.
     fn path(&self, path: &str) -> PathBuf;
 
+    /// The same of a file that is written, which is to be asked for before anything runs.
+    fn output(&self, path: &str) -> PathBuf {
+        self.path(path)
+    }
+
     /// Whether [`Host::ask`](crate::Host::ask) knows a model of this name.
     ///
     /// # Errors
@@ -132,6 +137,12 @@ impl<'a> Settings<'a> {
     #[must_use]
     pub fn path(&self, path: &str) -> PathBuf {
         self.host.path(path)
+    }
+
+    /// The same of a file that the plugin writes: a configuration whose file cannot be written, or made, is refused.
+    #[must_use]
+    pub fn output(&self, path: &str) -> PathBuf {
+        self.host.output(path)
     }
 }
 

@@ -683,6 +683,39 @@ fn anthropics_speed_and_region_stand_beside_its_tier() {
     }
 }
 
+/// A stream begins with the name of the model that was asked for: a block says that another one goes on, and the usage at its end that
+/// another one answered, for which there may be no block.
+#[test]
+fn anthropics_streams_tell_which_model_has_answered_after_all() {
+    let start = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"m\",\"type\":\"message\",\
+        \"role\":\"assistant\",\"model\":\"fable\",\"content\":[],\"usage\":{\"input_tokens\":5}}}\n\n";
+    let block = |index: u64, block: &str| {
+        format!(
+            "event: content_block_start\ndata: {{\"type\":\"content_block_start\",\"index\":{index},\"content_block\":{block}}}\n\n\
+             event: content_block_stop\ndata: {{\"type\":\"content_block_stop\",\"index\":{index}}}\n\n"
+        )
+    };
+    let said = block(0, r#"{"type":"text","text":"the \"fallback\" of"}"#);
+    let hop = |index, to: &str| {
+        let hop = format!(r#"{{"type":"fallback","from":{{"model":"fable"}},"to":{{"model":"{to}"}}}}"#);
+        block(index, &hop)
+    };
+    let end = |kind: &str| {
+        format!(
+            "event: message_delta\ndata: {{\"type\":\"message_delta\",\"delta\":{{\"stop_reason\":\"end_turn\"}},\"usage\":{{\
+             \"output_tokens\":9,\"iterations\":[{{\"type\":\"{kind}\",\"model\":\"haiku\",\"input_tokens\":5,\"output_tokens\":9}}]}}}}\n\n\
+             event: message_stop\ndata: {{\"type\":\"message_stop\"}}\n\n"
+        )
+    };
+    let model = |parts: &[&str]| stream(ANTHROPIC, &parts.concat()).model;
+    assert_eq!(model(&[start, &said]).as_deref(), Some("fable"));
+    assert_eq!(model(&[start, &said, &hop(1, "opus"), &said]).as_deref(), Some("opus"));
+    assert_eq!(model(&[start, &hop(0, "opus"), &hop(1, "haiku")]).as_deref(), Some("haiku"));
+    for (kind, wanted) in [("fallback_message", "haiku"), ("message", "fable")] {
+        assert_eq!(model(&[start, &said, &end(kind)]).as_deref(), Some(wanted));
+    }
+}
+
 /// What its usage does not tell: <https://developers.openai.com/api/docs/pricing#built-in-tools>.
 #[test]
 fn what_openai_runs_as_tools_counts() {

@@ -10,7 +10,9 @@ use ai_gateway_providers::{Dialect, Operation, Usage};
 use ai_gateway_tests::client::wire::Piece;
 use ai_gateway_tests::client::{Body, Framing, H1, H2, Request, exchange};
 use ai_gateway_tests::speak::ask;
-use ai_gateway_tests::{Answer, Gate, Gateway, Mock, Step, Stub, StubFraming, bodies, mock_provider, usage};
+use ai_gateway_tests::{
+    Answer, Gate, Gateway, Mock, Step, Stub, StubFraming, bodies, mock_provider, run_to_end, usage,
+};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
@@ -519,6 +521,96 @@ async fn each_kind_of_work_has_records_of_its_own() {
         assert!(rows.contains(&wanted), "{wanted} is not in {}", json!(rows));
     }
     assert_eq!(rows.len(), 6);
+}
+
+/// Anthropic answers by another model what the one that was asked for declines (`fallbacks`): whatever became of the answer, limits,
+/// records and what is made of these later go by the prices of the model that gave it.
+#[tokio::test]
+async fn what_another_model_answered_in_place_of_the_one_asked_for_has_its_prices() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = dir.path().join("ledger.db");
+    let (fable, opus) = ("claude-fable-5-2", "claude-opus-4-8");
+    // What had been said before it was declined is billed, too, by a price that is not this one.
+    let whole = json!({"id": "m", "type": "message", "role": "assistant", "model": opus,
+        "content": [{"type": "text", "text": "ok"}], "stop_reason": "end_turn", "stop_sequence": null,
+        "usage": {"input_tokens": 1000, "output_tokens": 200, "iterations": [
+            {"type": "message", "model": fable, "input_tokens": 900, "output_tokens": 30},
+            {"type": "fallback_message", "model": opus, "input_tokens": 1000, "output_tokens": 200}]}});
+    let start = |model: &str, input: u64| {
+        let message = json!({"id": "m", "type": "message", "role": "assistant", "content": [], "model": model,
+            "stop_reason": null, "usage": {"input_tokens": input}});
+        bodies::anthropic_event("message_start", &json!({"type": "message_start", "message": message}))
+    };
+    let block = |index: u64, block: Value| {
+        let data = json!({"type": "content_block_start", "index": index, "content_block": block});
+        bodies::anthropic_event("content_block_start", &data)
+    };
+    let cut = Answer::sse([
+        start(fable, 1000),
+        block(0, json!({"type": "fallback", "from": {"model": fable}, "to": {"model": opus}})),
+        bodies::anthropic_event("content_block_stop", &json!({"type": "content_block_stop", "index": 0})),
+        block(1, json!({"type": "text", "text": "Hello"})),
+    ])
+    .framing(StubFraming::Chunked)
+    .step(Step::Cut);
+    let overloaded = json!({"type": "error", "error": {"type": "overloaded_error", "message": "busy"}});
+    let fails = Answer::sse([start(opus, 11), bodies::anthropic_event("error", &overloaded)]);
+    let claude = Stub::sequence(vec![Answer::json(200, whole.to_string()), cut, fails]).await;
+    let copies = Stub::always(Answer::json(200, whole.to_string())).await;
+    let fine = Stub::always(Answer::sse(bodies::chat_events("fine"))).await;
+    let config = [
+        bodies::anthropic_provider("claude", &claude.origin()),
+        bodies::anthropic_provider("copies", &copies.origin()),
+        bodies::openai_provider("fine", &fine.origin()),
+        format!("[models.fable]\ntargets = [{{ provider = \"claude\", model = \"{fable}\" }}]\n"),
+        format!(
+            "[models.opus]\ntargets = [{{ provider = \"claude\", model = \"{opus}\", price = {{ input = \"4\", output = \"20\" }} }}]\n"
+        ),
+        format!(
+            "[models.both]\ntargets = [{{ provider = \"claude\", model = \"{fable}\" }}, {{ provider = \"fine\", model = \"f\", priority = 1 }}]\n"
+        ),
+        format!(
+            "[[routes]]\nwhen = {{ model = \"fable\", header = {{ x-copy = \"yes\" }} }}\n\
+             mirror = {{ target = {{ provider = \"copies\", model = \"{fable}\" }}, percent = 100 }}\n"
+        ),
+        format!(
+            "[prices.models]\n\"copies/{opus}\" = {{ input = \"2\", output = \"10\" }}\n\"fine/f\" = {{ input = \"1\", output = \"2\" }}\n"
+        ),
+        "[limits]\nbudget = { usd = 1, per = \"month\" }\n".to_owned(),
+        ledger_at(&ledger),
+    ]
+    .concat();
+    let gateway = Gateway::start(&config).await;
+    for (model, stream, copy) in [("fable", false, "yes"), ("fable", true, "no"), ("both", true, "no")] {
+        let body = json!({"model": model, "max_tokens": 64, "stream": stream, "fallbacks": "default",
+            "messages": [{"role": "user", "content": "Hello"}]});
+        let asked = Request::post("/v1/messages", body.to_string()).header("x-copy", copy);
+        let reply = exchange(gateway.addr, &asked).await;
+        assert_eq!(reply.status, 200, "{model}: {}", reply.text());
+    }
+    gateway.counted_when("gateway_mirrored_total", "outcome=\"ok\"", |count| count == 1).await;
+    gateway.at_rest().await;
+    // 1,000 at 4 dollars and 200 at 20; the same at half the price; 1,000 and a word; 11; seven and five of another provider's.
+    let used = [8_000_000_000 + 4_000_000_000 + 4_020_000_000 + 44_000_000 + 17_000_000];
+    assert_eq!(global(&gateway).await, used);
+    let rows = booked(gateway, &ledger, &format!("provider,model,{BY}")).await;
+    let names = ["provider", "upstream_model", "model", "kind", "usage_source", "cost_usd", "unpriced"];
+    let rows: Vec<Value> = rows.iter().map(|row| json!(names.map(|name| &row[name]))).collect();
+    for wanted in [
+        json!(["claude", opus, "fable", "request", "provider", "0", 1]),
+        json!(["copies", opus, "fable", "mirror", "provider", "0", 1]),
+        json!(["claude", opus, "fable", "request", "estimated", "0.00402", 0]),
+        json!(["claude", opus, "both", "attempt", "provider", "0.000044", 0]),
+        json!(["fine", "f", "both", "request", "provider", "0.000017", 0]),
+    ] {
+        assert!(rows.contains(&wanted), "{wanted} is not in {}", json!(rows));
+    }
+    assert_eq!(rows.len(), 5);
+    let rerated = run_to_end(&["usage", "rerate", "--config", "{config}"], &config, &[]);
+    let same = " 0 cost something else, 2 are without a price; 0.004081 USD booked, 0.004081 USD now";
+    assert!(rerated.stdout.contains(same), "{rerated:?}");
+    let gateway = Gateway::start(&config).await;
+    assert_eq!(global(&gateway).await, used, "after a restart");
 }
 
 /// An upstream of OpenAI's chat that says "fine", whole and streamed, for seven tokens in and five out.

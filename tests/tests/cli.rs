@@ -32,6 +32,23 @@ fn a_file_is_named_with_its_option_or_without() {
     assert!(both.code == Some(2) && both.stderr.contains("cannot be used with"), "{both:?}");
 }
 
+/// As whoever runs it: the file may be named without an option, and an address as the file has it.
+#[test]
+fn the_running_gateway_is_named_in_every_way() {
+    let config = "[server]\nadmin = \"localhost:1\"\n";
+    for command in
+        [&["reload"][..], &["status"], &["upgrade"], &["upgrade", "--timeout", "200000000000y"], &["cache", "show"]]
+    {
+        for named in [&["{config}"][..], &["--config", "{config}"], &["-c", "{config}"], &["--admin", "localhost:1"]] {
+            let outcome = run_to_end(&[command, named].concat(), config, &[]);
+            assert!(
+                outcome.code == Some(1) && outcome.stderr.contains("no gateway listens on 127.0.0.1:1"),
+                "{command:?} {named:?} {outcome:?}"
+            );
+        }
+    }
+}
+
 /// Each refused with the place, what is wrong and what would be right; `run` refuses the same.
 #[test]
 fn bad_files_are_refused_with_their_place() {
@@ -125,6 +142,7 @@ fn files_that_cannot_be_opened_are_refused_by_check_too() {
         ("[ledger]\npath = \"/dev/null/l.db\"\n", "ledger.path: ", "`/dev/null`"),
         ("[ledger]\npath = \"l.db\"\nspool = \"/dev/null/s\"\n", "ledger.spool: ", "`/dev/null/s`"),
         ("[cache]\ndisk = { path = \"/dev/null/c\" }\n", "cache.disk.path: ", "`/dev/null/c`"),
+        ("[[plugins]]\nuse = \"log\"\nfile = \"/nowhere/c.jsonl\"\n", "plugin `log`: ", "`/nowhere/c.jsonl`"),
     ] {
         for command in [&["check", "{config}"][..], &["run", "--config", "{config}"]] {
             let outcome = run_to_end(command, &format!("{GOOD}{rest}"), &[]);

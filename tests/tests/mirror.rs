@@ -1,7 +1,8 @@
 //! Mirroring: a share of the traffic goes to one more target too, and no client can tell.
 
 use ai_gateway_tests::client::{Request, exchange};
-use ai_gateway_tests::{Answer, Gate, Gateway, Step, Stub, bodies};
+use ai_gateway_tests::{Answer, Gate, Gateway, Step, Stub, StubFraming as Framing, bodies, usage};
+use serde_json::json;
 use std::time::{Duration, Instant};
 
 fn config(live: &Stub, copy: &Stub) -> String {
@@ -71,6 +72,43 @@ async fn plugins_see_the_header_that_a_mirror_gets() {
         assert_eq!((received.header("x-title"), received.header("http-referer")), ("ours", ""));
     }
     gateway.assert_healthy().await;
+}
+
+/// What its provider has begun is paid for, whether it breaks off or falls silent.
+#[tokio::test]
+async fn a_copy_that_is_not_answered_to_the_end_is_booked() {
+    let live = Stub::always(Answer::json(200, bodies::chat_answer("live"))).await;
+    let message = json!({"id": "m", "type": "message", "role": "assistant", "content": [], "model": "c", "stop_reason": null,
+        "usage": {"input_tokens": 11}});
+    let start = bodies::anthropic_event("message_start", &json!({"type": "message_start", "message": message}));
+    let said = json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "Hello"}});
+    let said = bodies::anthropic_event("content_block_start", &said);
+    let cut = Answer::sse([start.clone(), said]).framing(Framing::Chunked).step(Step::Cut);
+    let copy = Stub::sequence(vec![cut, Answer::sse([start]).step(Step::Stall)]).await;
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = dir.path().join("ledger.db");
+    let more = format!(
+        "[limits]\ntokens = \"100000/day\"\n[prices.models]\n\"copy/c\" = {{ input = \"1\", output = \"2\" }}\n[ledger]\npath = {ledger:?}\n"
+    );
+    let config = config(&live, &copy).replace("model = \"c\"", "model = \"c\", timeouts = { total = \"1s\" }");
+    let mut gateway = Gateway::start(&(config + &more)).await;
+    for outcome in ["cut", "total_timeout"] {
+        exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat("m"))).await;
+        gateway.counted_when("gateway_mirrored_total", &format!("outcome=\"{outcome}\""), |count| count == 1).await;
+    }
+    gateway.at_rest().await;
+    let limits = exchange(gateway.admin, &Request::get("/api/limits")).await.json();
+    // Twice the client's own, eleven and a word, and eleven.
+    assert_eq!(limits["subjects"][0]["limits"][0]["used"], 2 * 12 + 11 + 1 + 11, "{limits}");
+    gateway.terminate();
+    assert_eq!(gateway.ended().await, Some(0));
+    let rows = usage(&ledger, &["--by", "upstream_model,usage_source", "--where", "kind=mirror"]);
+    let names = ["upstream_model", "usage_source", "records", "input", "output", "cost_usd"];
+    let rows: Vec<_> = rows.iter().map(|row| json!(names.map(|name| &row[name]))).collect();
+    assert_eq!(
+        rows,
+        [json!(["c", "estimated", 1, 11, 1, "0.000013"]), json!(["c", "provider", 1, 11, null, "0.000011"])]
+    );
 }
 
 /// A copy under way keeps nobody waiting: not a shutdown either.

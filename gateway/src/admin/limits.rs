@@ -10,6 +10,8 @@ use crate::limits::{Limits, MeterUsage, SubjectStatus};
 pub const ALONE: &str = "the store is out of reach: limits are counted by each instance, with its share of them, and keys changed elsewhere are not known";
 /// What it says while budgets do not know yet what was spent before.
 pub const RESTORING: &str = "what was used before is still being read from the ledger";
+/// What it says if they never will.
+pub const BEGAN_ANEW: &str = "what was used before could not be read from the ledger: limits and budgets began anew";
 
 pub fn show(limits: &Limits) -> Response<Vec<u8>> {
     let store = limits.store().map(|store| json!({ "up": store.up, "instances": store.instances }));

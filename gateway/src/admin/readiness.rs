@@ -45,8 +45,9 @@ impl State {
 pub fn reasons(state: State, limits: &Limits, ledger: &LedgerMetrics) -> Vec<&'static str> {
     let alone = limits.store().is_some_and(|store| !store.up).then_some(limits::ALONE);
     let restoring = limits.is_restoring().then_some(limits::RESTORING);
+    let anew = limits.began_anew().then_some(limits::BEGAN_ANEW);
     let waiting = (ledger.waiting.get() > 0).then_some(WAITING);
-    state.reasons().iter().copied().chain(alone).chain(restoring).chain(waiting).collect()
+    state.reasons().iter().copied().chain(alone).chain(restoring).chain(anew).chain(waiting).collect()
 }
 
 /// The state as shared between the server and its admin listener. Begins with [`State::Starting`].

@@ -2,7 +2,6 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use ai_gateway::config::{AdminAddress, Environment as _, System};
@@ -18,15 +17,18 @@ const LONGEST: u64 = 16 << 20;
 /// A key that counts before the one that the file names.
 const KEY: &str = "AI_GATEWAY_ADMIN_KEY";
 
-/// Which gateway to ask.
+/// Which gateway to ask: the configuration that it runs with says where its admin listener is and which key it asks for.
 #[derive(Args)]
 pub struct Whom {
-    /// The configuration that it runs with, which says where its admin listener is and which key it asks for.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    file: super::File,
     /// Its admin listener, if the file does not say it right. A key may stand in AI_GATEWAY_ADMIN_KEY.
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
     admin: Option<SocketAddr>,
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    AdminAddress::parse(text).ok_or_else(|| "write an IP address and a port, as in 127.0.0.1:9090".to_owned())
 }
 
 /// Which gateway to command.
@@ -84,7 +86,7 @@ impl Answer {
 impl Whom {
     /// Asks for `target`; waits for the answer as long as `limit`.
     pub fn ask(&self, method: &str, target: &str, limit: Duration) -> Result<Answer, Unanswered> {
-        let AdminAddress { address, key } = match &self.config {
+        let AdminAddress { address, key } = match self.file.path() {
             Some(file) => {
                 AdminAddress::of_file(file, &System).map_err(|error| Unanswered::unheard(error.to_string()))?
             }

@@ -18,7 +18,7 @@ use super::print;
 #[derive(Args)]
 pub struct Explain {
     /// The configuration, in TOML; as of `run`, the default is what the environment holds.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Name of the key that the request comes with.
     #[arg(long, value_name = "NAME")]

@@ -12,7 +12,7 @@ pub mod upgrade;
 pub mod usage;
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -29,8 +29,8 @@ pub struct File {
 
 impl File {
     /// Where it is, if it was named.
-    pub fn path(self) -> Option<PathBuf> {
-        self.file.or(self.config)
+    pub fn path(&self) -> Option<&Path> {
+        self.file.as_deref().or(self.config.as_deref())
     }
 }
 

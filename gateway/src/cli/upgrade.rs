@@ -22,7 +22,7 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<(), String> {
     let timeout = humantime::format_duration(options.timeout).to_string().replace(' ', "");
     // The check of the new binary has a time of its own, and so has the ledger to be read.
-    let patience = 3 * options.timeout + Duration::from_secs(10);
+    let patience = options.timeout.saturating_mul(3).saturating_add(Duration::from_secs(10));
     let target = format!("/api/upgrade?timeout={timeout}");
     let Some(answer) = options.whom.command(&target, patience, Signal::USR2)? else { return Ok(()) };
     if !answer.is_ok() {

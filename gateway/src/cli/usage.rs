@@ -18,7 +18,7 @@ pub struct Options {
     #[command(subcommand)]
     action: Option<Action>,
     /// The configuration, whose [ledger] is read.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,
     /// The ledger's database itself; no configuration is needed then.
     #[arg(long, value_name = "FILE")]
@@ -50,7 +50,7 @@ enum Action {
     /// Reckon what records cost by the prices of a configuration, and note it beside what they were booked with.
     Rerate {
         /// The configuration, whose prices and [ledger] are taken.
-        #[arg(long, value_name = "FILE")]
+        #[arg(long, short, value_name = "FILE")]
         config: PathBuf,
         /// Requests since then; times as in `usage`.
         #[arg(long, value_name = "TIME", value_parser = time)]

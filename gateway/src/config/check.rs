@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::{fmt, io};
 
-use super::{Config, ConfigErrors, Environment, LedgerConfig, Loaded};
+use super::{Config, ConfigErrors, Environment, LedgerConfig, Loaded, PluginConfig};
 use crate::paths;
 use crate::telemetry::AccessLog;
 
@@ -41,7 +41,7 @@ fn unusable(config: &Config) -> impl Iterator<Item = io::Error> {
         config.cache.disk.as_ref().map(|disk| folder("cache.disk.path", &disk.path)),
         Some(AccessLog::check(&config.access_log)),
     ];
-    checks.into_iter().flatten().filter_map(Result::err)
+    checks.into_iter().flatten().chain(config.plugins.iter().map(PluginConfig::check_files)).filter_map(Result::err)
 }
 
 impl Verdict {

@@ -232,6 +232,9 @@ pub(super) fn check_asked(keys: &[KeyConfig], cx: &mut Context<'_>) {
     }
 }
 
+/// The most tags of a key: each of its records has all of them.
+const MOST_TAGS: usize = 256;
+
 /// Resolves all keys; names and hashes are unique among them.
 pub(super) fn resolve(
     keys: Vec<Key>,
@@ -263,6 +266,10 @@ pub(super) fn resolve(
         {
             let message = format!("the key `{}` has expired: it is refused", key.name.value);
             cx.report.warn(at.span.clone(), message, "write a later time, or take the key out");
+        }
+        if let Some(tag) = key.tags.as_ref().and_then(|tags| tags.get(MOST_TAGS)) {
+            let message = format!("the key `{}` has more than {MOST_TAGS} tags", key.name.value);
+            cx.report.error(tag.span.clone(), message, "each of its requests is booked with all of them");
         }
         let models = key.models.map(|names| resolve_models(names, models, providers, cx));
         resolved.push(KeyConfig {

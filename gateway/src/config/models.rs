@@ -133,13 +133,25 @@ impl Model {
         let targets = targets::resolve(self.targets, &name.value, timeouts, providers, prices, cx);
         if self.on_cut == Some(OnCut::Continue) && !targets.iter().any(|target| may_go_on(target, providers)) {
             cx.report.warn(
-                span,
+                span.clone(),
                 "no target is known to go on with an answer that has begun: `on_cut = \"continue\"` does nothing",
                 "Claude up to 4.5, Mistral, DeepSeek and vLLM do; of others say so with traits = { prefill = true }",
             );
         }
+        let strategy = strategy::resolve(self.strategy, self.sticky, cx);
+        let differ = |a: &TargetConfig, b: &TargetConfig| {
+            a.priority == b.priority && a.weight > 0 && b.weight > 0 && a.weight != b.weight
+        };
+        let some_differ = || targets.iter().any(|target| targets.iter().any(|other| differ(target, other)));
+        if strategy.strategy == Strategy::RoundRobin && some_differ() {
+            cx.report.warn(
+                span,
+                "targets take turns under `strategy = \"round_robin\"`, whatever their weights",
+                "`strategy = \"weighted\"` gives each its share",
+            );
+        }
         ModelConfig {
-            strategy: strategy::resolve(self.strategy, self.sticky, cx),
+            strategy,
             targets,
             retry: self.retry.unwrap_or_default().resolve(cx),
             lossy: self.lossy.unwrap_or_default(),

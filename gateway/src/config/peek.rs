@@ -29,6 +29,11 @@ impl Default for AdminAddress {
 }
 
 impl AdminAddress {
+    /// An address as `admin` of the file may be written: an IP address or `localhost`, and a port.
+    pub fn parse(text: &str) -> Option<SocketAddr> {
+        parse_address(text)
+    }
+
     /// What the file at `path` says of it. What cannot be understood counts as not said: whoever is asked tells more about it.
     ///
     /// # Errors

@@ -2,8 +2,10 @@
 //! gateway's; all others of an entry are the plugin's own, which reads them itself.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use super::routes::{self, Condition, When};
 use super::tree::{self, At, instead};
 use super::units::DurationText;
 use super::{Context, Environment, ModelConfig, ProviderConfig, elsewhere, secret};
+use crate::paths;
 
 /// How long an async hook may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -69,6 +72,8 @@ pub struct PluginConfig {
     pub on_error: OnError,
     /// The longest that a hook may take.
     pub timeout: Duration,
+    /// The files that it writes.
+    pub files: Vec<PathBuf>,
     /// The plugin itself.
     pub plugin: Arc<dyn Built>,
 }
@@ -76,30 +81,42 @@ pub struct PluginConfig {
 impl PluginConfig {
     /// For all requests, closed on errors, with the usual timeout.
     pub fn new(name: impl Into<Arc<str>>, plugin: Arc<dyn Built>) -> Self {
-        Self { name: name.into(), when: Vec::new(), on_error: OnError::Closed, timeout: TIMEOUT, plugin }
+        let (when, files) = Default::default();
+        Self { name: name.into(), when, on_error: OnError::Closed, timeout: TIMEOUT, files, plugin }
+    }
+
+    /// Whether its files can be written, or made.
+    ///
+    /// # Errors
+    /// Why one of them cannot.
+    pub(crate) fn check_files(&self) -> io::Result<()> {
+        let key = format!("plugin `{}`", self.name);
+        self.files.iter().try_for_each(|path| paths::check_file(path).map_err(paths::error(&key, path)))
     }
 }
 
 /// Two are the same only if they are one: a plugin may keep anything.
 impl PartialEq for PluginConfig {
     fn eq(&self, other: &Self) -> bool {
-        let Self { name, when, on_error, timeout, plugin } = self;
+        let Self { name, when, on_error, timeout, files, plugin } = self;
         *name == other.name
             && *when == other.when
             && *on_error == other.on_error
             && *timeout == other.timeout
+            && *files == other.files
             && Arc::ptr_eq(plugin, &other.plugin)
     }
 }
 
 impl fmt::Debug for PluginConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, when, on_error, timeout, plugin } = self;
+        let Self { name, when, on_error, timeout, files, plugin } = self;
         f.debug_struct("PluginConfig")
             .field("name", name)
             .field("when", when)
             .field("on_error", on_error)
             .field("timeout", timeout)
+            .field("files", files)
             .field("needs", &plugin.needs())
             .finish()
     }
@@ -124,13 +141,14 @@ pub(super) fn resolve(
         let when = plugin.when.map(|when| when.resolve(cx)).unwrap_or_default();
         let timeout = cx.duration(plugin.timeout.as_ref()).unwrap_or(TIMEOUT);
         let name = name(plugin.name, &plugin.use_, &mut names, cx);
-        let host = Outside { env: cx.env, dir: &cx.dir, models, providers };
+        let host = Outside { env: cx.env, dir: &cx.dir, models, providers, outputs: RefCell::default() };
         match cx.plugins.build(&plugin.use_.value, &Settings::new(settings, &host).within(timeout)) {
             Some(Ok(built)) => plugins.push(PluginConfig {
                 name,
                 when,
                 on_error: plugin.on_error.unwrap_or_default(),
                 timeout,
+                files: host.outputs.take(),
                 plugin: built,
             }),
             Some(Err(error)) => report(error, &plugin.use_, &mut cx.report),
@@ -219,6 +237,8 @@ struct Outside<'a> {
     dir: &'a Path,
     models: &'a BTreeMap<String, ModelConfig>,
     providers: &'a BTreeMap<String, Option<ProviderConfig>>,
+    /// Asked for so far.
+    outputs: RefCell<Vec<PathBuf>>,
 }
 
 impl SettingsHost for Outside<'_> {
@@ -232,6 +252,11 @@ impl SettingsHost for Outside<'_> {
 
     fn path(&self, path: &str) -> PathBuf {
         self.dir.join(path)
+    }
+
+    fn output(&self, path: &str) -> PathBuf {
+        self.outputs.borrow_mut().push(self.path(path));
+        self.path(path)
     }
 
     fn model(&self, name: &str) -> Result<(), SettingsError> {

@@ -153,14 +153,10 @@ pub(super) fn parse_address(text: &str) -> Option<SocketAddr> {
     }
 }
 
-fn address(text: &At<String>, cx: &mut Context<'_>) -> Option<SocketAddr> {
+fn address(text: &At<String>, help: &str, cx: &mut Context<'_>) -> Option<SocketAddr> {
     let parsed = parse_address(&text.value);
     if parsed.is_none() {
-        cx.report.error(
-            text.span.clone(),
-            format!("`{}` is not an address to listen on", text.value),
-            "write an IP address and a port, as in \"127.0.0.1:8080\" or \"[::1]:8080\"",
-        );
+        cx.report.error(text.span.clone(), format!("`{}` is not an address to listen on", text.value), help);
     }
     parsed
 }
@@ -180,7 +176,8 @@ fn resolve_listen(listen: At<Vec<At<String>>>, has_keys: bool, cx: &mut Context<
     }
     let mut addresses: Vec<SocketAddr> = Vec::with_capacity(listen.value.len());
     for text in &listen.value {
-        let Some(address) = address(text, cx) else { continue };
+        let help = "write an IP address and a port, as in \"127.0.0.1:8080\" or \"[::1]:8080\"";
+        let Some(address) = address(text, help, cx) else { continue };
         if let Some(other) = addresses.iter().find(|other| collide(**other, address)) {
             cx.report.error(
                 text.span.clone(),
@@ -202,7 +199,7 @@ fn resolve_listen(listen: At<Vec<At<String>>>, has_keys: bool, cx: &mut Context<
 }
 
 fn resolve_admin(text: &At<String>, listen: &[SocketAddr], has_key: bool, cx: &mut Context<'_>) -> Option<SocketAddr> {
-    let admin = address(text, cx)?;
+    let admin = address(text, "write an IP address and a port, as in \"127.0.0.1:9090\", or \"off\"", cx)?;
     if listen.iter().any(|address| collide(*address, admin)) {
         cx.report.error(
             text.span.clone(),

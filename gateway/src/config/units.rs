@@ -149,13 +149,17 @@ pub struct Rate {
     pub per: Duration,
 }
 
-/// Parses a [`DurationText`]; zero is refused.
+/// A thousand years. What is not much longer can be added to any time.
+const LONGEST: Duration = Duration::from_secs(1_000 * 31_557_600);
+
+/// Parses a [`DurationText`]; zero is refused, and more than a thousand years.
 ///
 /// # Errors
 /// What is wrong, for a person.
 pub fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text.trim()) {
-        Ok(Duration::ZERO) => Err("a duration must be longer than zero".into()),
+        Ok(Duration::ZERO) => Err("a duration must be longer than zero: \"1ms\" is next to none".into()),
+        Ok(value) if value > LONGEST => Err(format!("`{text}` is too long: no clock tells the end of it")),
         Ok(value) => Ok(value),
         Err(_) => {
             Err(format!("`{text}` is not a duration: write a number and a unit, as in \"30s\", \"10m\", \"1h 30m\""))
@@ -243,7 +247,7 @@ mod tests {
     fn durations() {
         assert_eq!(duration("30s"), Ok(Duration::from_secs(30)));
         assert_eq!(duration("1h 30m"), Ok(Duration::from_secs(5400)));
-        for bad in ["", "30", "s", "30 parsecs", "-1s", "0s", "99999999999999999999h"] {
+        for bad in ["", "30", "s", "30 parsecs", "-1s", "0s", "1001y", "300000000000y", "99999999999999999999h"] {
             assert!(duration(bad).is_err(), "{bad}");
         }
     }

@@ -13,7 +13,7 @@ use super::since::Since;
 use super::{KeyError, bounds, seconds, time};
 use crate::config::{CacheScope, KeyConfig, ModelPattern, Right};
 use crate::limits::Rule;
-use crate::sqlite::{self, OpenError};
+use crate::sqlite::{self, LATER, OpenError};
 
 const MIGRATIONS: &[M<'static>] = &[
     M::up(
@@ -158,6 +158,7 @@ impl Store {
             OpenError::File(error) => KeyError::Store(format!("`{shown}` cannot be opened: {error}")),
             OpenError::Sqlite(error) => error.into(),
             OpenError::Schema(error) => KeyError::Store(format!("`{shown}` is no store of keys: {error}")),
+            OpenError::Later => KeyError::Store(format!("`{shown}`: {LATER}")),
         })?;
         connection.pragma_update(None, "foreign_keys", true)?;
         Ok(Self(connection))

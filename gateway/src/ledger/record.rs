@@ -12,7 +12,7 @@ use serde::Serialize;
 
 /// Bytes kept of a text. Clients choose some of them.
 const MAX_TEXT: usize = 256;
-/// Tags kept of a record.
+/// Tags kept of a record whose key has fewer.
 const MAX_TAGS: usize = 32;
 
 /// Why there is a record.
@@ -132,10 +132,25 @@ impl fmt::Display for Text<'_> {
     }
 }
 
-/// Tags of a record, each once, at most 32.
+/// Tags of a record, each once: all of its key, by which budgets go, and of others as many as make 32 with these.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToStatic)]
 #[serde(transparent)]
 pub struct Tags<'a>(Vec<Text<'a>>);
+
+impl<'a> Tags<'a> {
+    /// Those of a key. Whoever made it decides how many.
+    pub fn of_key(tags: impl IntoIterator<Item = impl Into<Text<'a>>>) -> Self {
+        let mut all = Self::default();
+        tags.into_iter().for_each(|tag| all.add(tag.into()));
+        all
+    }
+
+    fn add(&mut self, tag: Text<'a>) {
+        if !self.0.contains(&tag) {
+            self.0.push(tag);
+        }
+    }
+}
 
 impl<'a, T: Into<Text<'a>>> FromIterator<T> for Tags<'a> {
     fn from_iter<I: IntoIterator<Item = T>>(tags: I) -> Self {
@@ -148,8 +163,8 @@ impl<'a, T: Into<Text<'a>>> FromIterator<T> for Tags<'a> {
 impl<'a, T: Into<Text<'a>>> Extend<T> for Tags<'a> {
     fn extend<I: IntoIterator<Item = T>>(&mut self, tags: I) {
         for tag in tags.into_iter().map(Into::into) {
-            if self.0.len() < MAX_TAGS && !self.0.contains(&tag) {
-                self.0.push(tag);
+            if self.0.len() < MAX_TAGS {
+                self.add(tag);
             }
         }
     }
@@ -221,7 +236,8 @@ pub struct Record<'a> {
     pub model: Option<Text<'a>>,
     /// The provider of the attempt.
     pub provider: Option<Text<'a>>,
-    /// The model that this provider was asked for.
+    /// The model that this provider was asked for, or that it has asked in its place (Anthropic's `fallbacks`) if that one answered: it is at
+    /// the prices of this one.
     pub upstream_model: Option<Text<'a>>,
     /// The model that the answer names.
     pub answer_model: Option<Text<'a>>,
@@ -334,7 +350,12 @@ pub(super) mod tests {
         let long = "é".repeat(200);
         assert_eq!(Text::from(&*long).len(), 256);
         assert_eq!(Text::from("a".to_owned() + &long).len(), 255);
-        assert_eq!((0..100).map(|n| n.to_string()).collect::<Tags<'_>>().len(), 32);
+        let many = || (0..100).map(|n| n.to_string());
+        assert_eq!(many().collect::<Tags<'_>>().len(), 32);
+        // A budget goes by each of them.
+        let mut tags = Tags::of_key(many());
+        tags.extend(["more"]);
+        assert_eq!(tags.len(), 100);
     }
 
     #[test]

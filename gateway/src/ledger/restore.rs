@@ -6,6 +6,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ai_gateway_providers::usage::Usage;
 use log::{error, info, warn};
 
 use super::record::{Kind, Record};
@@ -16,8 +17,10 @@ use crate::limits::{Amounts, Limits, Used};
 const PAGE: u32 = 2_000;
 /// Between two tries to read.
 const RETRY: Duration = if cfg!(test) { Duration::from_millis(1) } else { Duration::from_secs(1) };
-/// Tries in a row that fail before it is given up.
+/// Tries in a row that fail before it is given up; as many are waited until all is in the database.
 const TRIES: u32 = 600;
+/// What is counted of a text that is not sent as tokens.
+const CHARACTERS_PER_TOKEN: u64 = 4;
 /// Requests that began so long before a window may have ended in it: microseconds.
 const LONGEST: i64 = 3_600_000_000;
 
@@ -38,8 +41,12 @@ pub fn start(
     let (running, done) = mpsc::sync_channel::<()>(0);
     let thread = thread::Builder::new().name("ledger-restore".to_owned()).spawn(move || {
         // Nothing is ever sent.
-        let _ = caught_up.recv();
-        restoring.run();
+        let waited = caught_up.recv_timeout(RETRY * TRIES);
+        let late = waited == Err(RecvTimeoutError::Timeout);
+        if late {
+            error!("what processes before this one left in the ledger's spool is not waited for any longer");
+        }
+        restoring.run(if late { 1 } else { TRIES });
         drop(running);
     });
     match thread {
@@ -75,8 +82,8 @@ impl Restoring {
         Self { path: path.to_owned(), limits: limits.clone(), known, from: micros(from), began: micros(limits.now()) }
     }
 
-    /// The newest records come first: the shortest windows are right the soonest.
-    fn run(self) {
+    /// The newest records come first: the shortest windows are right the soonest. After so many `tries` in a row it is given up.
+    fn run(self, tries: u32) {
         let (begun, mut count, mut failed) = (Instant::now(), 0, 0);
         let mut last: Option<Record<'static>> = None;
         loop {
@@ -88,8 +95,9 @@ impl Restoring {
                     if failed == 1 {
                         error!("what was used before cannot be read from the ledger now: {error}");
                     }
-                    if failed == TRIES {
+                    if failed == tries {
                         error!("what was used before is given up: limits and budgets begin anew");
+                        self.limits.begin_anew();
                         return;
                     }
                     thread::sleep(RETRY);
@@ -122,7 +130,7 @@ impl Restoring {
 fn used<'a>(record: &'a Record<'_>, known: &Known) -> Used<'a> {
     // Whoever was given an answer of another call took no tokens, and paid its part of that call, if any.
     let own = !matches!(record.kind, Kind::CacheHit | Kind::Shared);
-    let tokens = record.usage.total().filter(|_| own).unwrap_or(0);
+    let tokens = if own { tokens(&record.usage) } else { 0 };
     let let_in = !own || (record.kind == Kind::Request && record.attempts > 0);
     let at = u64::try_from(record.at).unwrap_or(0);
     Used {
@@ -136,6 +144,12 @@ fn used<'a>(record: &'a Record<'_>, known: &Known) -> Used<'a> {
         at: at.saturating_add(record.duration_us) / 1000,
         let_in: let_in.then_some(at / 1000),
     }
+}
+
+/// As many as were booked: of text to be spoken, whose provider tells none, those that its characters may be.
+fn tokens(usage: &Usage) -> u64 {
+    let spoken = usage.characters.filter(|_| usage.told().is_none());
+    spoken.map_or(usage.total().unwrap_or(0), |characters| characters.div_ceil(CHARACTERS_PER_TOKEN))
 }
 
 fn micros(millis: u64) -> i64 {
@@ -153,6 +167,14 @@ mod tests {
         let record = full(1);
         assert_eq!((&*record.tags[0], &*record.tags[1], record.key_tags), ("a", "prod", 1));
         assert_eq!(used(&record, &|_| 0).tags, ["a"]);
+    }
+
+    #[test]
+    fn what_was_spoken_is_tokens_where_none_are_told() {
+        let tokens = |usage| used(&Record { usage, kind: Kind::Request, ..full(1) }, &|_| 0).amounts.tokens;
+        let spoken = Usage { characters: Some(4_001), ..Usage::default() };
+        assert_eq!(tokens(spoken), 1_001);
+        assert_eq!(tokens(Usage { input: Some(7), audio_output: Some(5), ..spoken }), 12);
     }
 
     #[test]
@@ -183,6 +205,22 @@ mod tests {
         let (caught_up, nobody) = mpsc::sync_channel(0);
         drop(caught_up);
         start(&dir.path().join("none.db"), &limits, Box::new(|_| 0), 0, nobody, Duration::from_secs(60));
-        assert!(!limits.is_restoring());
+        assert!(!limits.is_restoring() && limits.began_anew());
+    }
+
+    /// As long as the database takes nothing that others left in the spool. What it has is read.
+    #[test]
+    fn what_is_never_in_the_database_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger.db");
+        for made in [false, true] {
+            let limits = Arc::<Limits>::default();
+            if made {
+                drop(Store::open(&path).unwrap());
+            }
+            let (_stuck, caught_up) = mpsc::sync_channel(0);
+            start(&path, &limits, Box::new(|_| 0), 0, caught_up, Duration::from_secs(60));
+            assert_eq!((limits.is_restoring(), limits.began_anew()), (false, !made));
+        }
     }
 }

@@ -73,6 +73,8 @@ impl Worker {
                         error!("the ledger keeps its records in the spool for now: {error}");
                     }
                     failing = true;
+                    // What is there may be read all the same.
+                    self.catching_up.take_if(|_| matches!(error, MoveError::Store(StoreError::Later)));
                 }
             }
             self.metrics.spooled_bytes.set(i64::try_from(self.spool.bytes()).unwrap_or(i64::MAX));

@@ -89,6 +89,8 @@ pub struct Limits {
     rejected: status::Rejections,
     /// What was used before this process began is not known yet.
     restoring: AtomicBool,
+    /// It could not be read.
+    began_anew: AtomicBool,
     /// Who comes without a right key, if that is bounded.
     strangers: ArcSwapOption<Strangers>,
     /// How long answers have been.
@@ -114,6 +116,7 @@ impl Limits {
             shared: OnceLock::new(),
             rejected: status::Rejections::default(),
             restoring: AtomicBool::new(false),
+            began_anew: AtomicBool::new(false),
             strangers: ArcSwapOption::empty(),
             outputs: outputs::Outputs::default(),
         }

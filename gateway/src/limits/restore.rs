@@ -79,4 +79,14 @@ impl Limits {
     pub fn is_restoring(&self) -> bool {
         self.restoring.load(Relaxed)
     }
+
+    /// Notes that what was used before could not be read.
+    pub fn begin_anew(&self) {
+        self.began_anew.store(true, Relaxed);
+    }
+
+    /// Whether it could not.
+    pub fn began_anew(&self) -> bool {
+        self.began_anew.load(Relaxed)
+    }
 }

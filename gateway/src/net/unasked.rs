@@ -11,6 +11,8 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use pingora_error::Result;
 use pingora_http::ResponseHeader;
 
+use super::media_type::essence;
+
 /// The most that one piece of an answer may become: gzip can make it a thousand times as long.
 const MOST: usize = 16 << 20;
 /// So much of a piece is decoded at a time.
@@ -74,8 +76,7 @@ pub fn label(header: &mut ResponseHeader, asked: &'static str) -> Result<()> {
 
 /// Whether the type of an answer is missing, or that of any text or bytes.
 fn says_nothing(header: &ResponseHeader) -> bool {
-    let Some(content_type) = header.headers.get(CONTENT_TYPE) else { return true };
-    let essence = content_type.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    let essence = essence(&header.headers);
     let generic = [&b"text/plain"[..], b"application/octet-stream", b"binary/octet-stream", b""];
     generic.iter().any(|generic| essence.eq_ignore_ascii_case(generic))
 }

@@ -414,14 +414,7 @@ fn learn(exchange: &mut Exchange) {
     }
 }
 
-/// Books what a mirrored call has used, whose client waits for nothing.
-pub fn charge(limits: &Arc<Limits>, shadow: &Exchange, attempt: &mut Attempt) {
-    let used = of_consumed(attempt);
-    release(attempt);
-    limits.charge(subjects(limits, shadow), used);
-}
-
-/// Books what a call of the gateway's own has used.
+/// Books what a call has used that no client waits for: a mirrored one, or one of the gateway's own.
 pub fn charge_own(limits: &Arc<Limits>, own: &mut Exchange) {
     let used = used(own);
     if let Some(held) = own.attempts.last_mut().and_then(|attempt| attempt.held.take()) {
@@ -432,13 +425,11 @@ pub fn charge_own(limits: &Arc<Limits>, own: &mut Exchange) {
     }
 }
 
-/// What an attempt is known to have consumed, at its target's price.
+/// What an attempt is known to have consumed.
 fn of_consumed(attempt: &Attempt) -> Amounts {
-    let usage = attempt.consumed.as_ref().and_then(|consumed| Some((consumed.usage?, consumed.tier.as_deref())));
-    usage.map_or(Amounts::default(), |(usage, tier)| {
-        let cost = attempt.target.cost(&usage, tier).map_or(0, |cost| cost.known());
-        Amounts { tokens: usage.total().unwrap_or(0), cost }
-    })
+    let usage = attempt.consumed.as_ref().and_then(|consumed| consumed.usage);
+    let tokens = usage.and_then(|usage| usage.total()).unwrap_or(0);
+    Amounts { tokens, cost: attempt.cost().map_or(0, |cost| cost.known()) }
 }
 
 /// What the current attempt has used: what its provider reported or was estimated; of an answer that tells no tokens and broke
@@ -466,6 +457,7 @@ fn used(exchange: &Exchange) -> Amounts {
     }
     let Expected { prompt, output, .. } = exchange.account.expected;
     let output = seen.outputs.min(output);
-    let cost = attempt.target.known.price.as_ref().and_then(|price| price.expected(prompt, output)).unwrap_or(0);
+    let price = exchange.answering().and_then(|target| target.known.price.clone());
+    let cost = price.and_then(|price| price.expected(prompt, output)).unwrap_or(0);
     Amounts { tokens: prompt.saturating_add(output), cost }
 }

@@ -38,9 +38,9 @@ pub fn book_others(gateway: &Gateway, exchange: &Exchange) {
     }
 }
 
-/// Books a request of the gateway's own, if it consumed anything.
-pub fn book_own(gateway: &Gateway, exchange: &Exchange) {
-    let record = Record { kind: Kind::Own, ..record(exchange) };
+/// Books a call of this `kind` that no client waits for, as `seq` of its request's records, if it consumed anything.
+pub fn book_own(gateway: &Gateway, exchange: &Exchange, kind: Kind, seq: u32) {
+    let record = Record { kind, seq, ..record(exchange) };
     if record.usage_source != UsageSource::None {
         enter(gateway, exchange.is_direct(), &record);
     }
@@ -61,7 +61,7 @@ pub fn enter(gateway: &Gateway, direct: bool, record: &Record<'_>) {
 /// What all records of an exchange have in common.
 fn common(exchange: &Exchange) -> Record<'_> {
     let labels = exchange.account.labels.as_deref();
-    let mut tags: Tags<'_> = exchange.key.iter().flat_map(|key| key.tags()).map(String::as_str).collect();
+    let mut tags = Tags::of_key(exchange.key.iter().flat_map(|key| key.tags()).map(String::as_str));
     let key_tags = tags.len();
     // Without a request there is only what the client named.
     let about = exchange.plugins.as_deref().filter(|_| exchange.request.is_none()).map(Run::about);
@@ -96,8 +96,12 @@ pub fn record(exchange: &Exchange) -> Record<'_> {
     let (usage, usage_source) = exchange.consumed();
     let left = exchange.left_call();
     let (provider, upstream_model) = match (exchange.attempt(), exchange.kept()) {
-        (Some(attempt), _) => (Some(&*attempt.target.provider.name), Some(&*attempt.target.model)),
-        (None, Some(kept)) => (Some(&*kept.meta.provider), Some(&*kept.meta.upstream_model)),
+        (Some(attempt), _) => {
+            let answering = exchange.answering().filter(|target| target.model != attempt.target.model);
+            let model = answering.map_or((&*attempt.target.model).into(), |target| target.model.to_string().into());
+            (Some(&*attempt.target.provider.name), Some(model))
+        }
+        (None, Some(kept)) => (Some(&*kept.meta.provider), Some((&*kept.meta.upstream_model).into())),
         (None, None) => (None, None),
     };
     let (kind, cost) = exchange
@@ -107,7 +111,7 @@ pub fn record(exchange: &Exchange) -> Record<'_> {
         seq: 0,
         kind,
         provider: provider.map(Into::into),
-        upstream_model: upstream_model.map(Into::into),
+        upstream_model,
         answer_model: seen.and_then(|seen| seen.model.as_deref()).map(Into::into),
         status: if left == Some(Left::Before) { CLIENT_LEFT } else { exchange.status },
         fault: left.map(|_| Fault::Caller).or_else(|| fault(exchange)).map(Fault::as_str).map(Into::into),
@@ -129,28 +133,20 @@ pub fn record(exchange: &Exchange) -> Record<'_> {
 /// The record of an attempt that is not the request's last.
 fn other<'a>(exchange: &'a Exchange, attempt: &'a Attempt, consumed: &'a Consumed, seq: u32) -> Record<'a> {
     let lost = attempt.outcome == Some(Outcome::Hedged) || attempt.rival;
+    let parts = attempt.cost();
+    let cost = parts.and_then(|parts| parts.total());
     Record {
         seq,
         kind: if lost { Kind::HedgeLoser } else { Kind::Attempt },
         attempts: 1,
         duration_us: whole_micros(attempt.took),
         first_token_us: attempt.first_output.filter(|_| exchange.wants_stream()).map(whole_micros),
-        ..beside(exchange, attempt, consumed)
-    }
-}
-
-/// What is known of any attempt that has a record of its own.
-pub fn beside<'a>(exchange: &'a Exchange, attempt: &'a Attempt, consumed: &'a Consumed) -> Record<'a> {
-    let usage = consumed.usage.unwrap_or_default();
-    let parts = attempt.target.cost(&usage, consumed.tier.as_deref());
-    let cost = parts.and_then(|parts| parts.total());
-    Record {
         provider: Some((&*attempt.target.provider.name).into()),
-        upstream_model: Some((&*attempt.target.model).into()),
+        upstream_model: Some((&*attempt.answering().model).into()),
         fallback: exchange.fallback_at(&attempt.target).map(Into::into),
         answer_model: consumed.model.as_deref().map(Into::into),
         status: attempt.status.unwrap_or_default(),
-        usage,
+        usage: consumed.usage.unwrap_or_default(),
         usage_source: consumed.source,
         service_tier: consumed.tier.as_deref().map(Into::into),
         cost,

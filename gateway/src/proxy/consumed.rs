@@ -3,16 +3,19 @@
 //! An estimate takes the input from what the provider reported early (Anthropic does), else from the prompt's length, and
 //! the output from the text that has passed, which is counted by a tokenizer on a thread of its own when the exchange is over.
 //! An attempt that ended well and reported its usage never comes here.
+//!
+//! Here is also decided by which target's prices that is billed ([`Exchange::answering`], [`Attempt::answering`]).
 
 use std::sync::Arc;
 
-use ai_gateway_providers::answer::{AnswerForm, Heard, Observer};
+use ai_gateway_providers::answer::{AnswerForm, Heard, Observer, Seen};
 use ai_gateway_providers::price::Cost;
 use ai_gateway_providers::usage::Usage;
 use ai_gateway_providers::{Dialect, Operation};
 
 use super::Exchange;
 use super::aside::later;
+use super::attempt::Attempt;
 use super::outcome::Outcome;
 use crate::ledger::{CHARGED, UsageSource};
 use crate::snapshot::Target;
@@ -28,6 +31,8 @@ pub struct Consumed {
     pub model: Option<String>,
     /// The service tier that it named.
     pub tier: Option<String>,
+    /// The target that gave it in place of the one that was asked.
+    stand_in: Option<Arc<Target>>,
     /// What the output is still to be counted by.
     uncounted: Option<Heard>,
 }
@@ -44,14 +49,8 @@ impl Consumed {
         Self { usage, source, uncounted: heard, ..Self::default() }
     }
 
-    /// Of an answer about which only its usage is known.
-    pub fn reported(usage: Usage) -> Self {
+    fn reported(usage: Usage) -> Self {
         Self { usage: Some(usage), source: told_by_provider(&usage), ..Self::default() }
-    }
-
-    /// The same, of an answer that names `model` and `tier`.
-    pub fn by(self, model: Option<String>, tier: Option<String>) -> Self {
-        Self { model, tier, ..self }
     }
 
     fn count(&mut self, tokens: u64) {
@@ -107,7 +106,7 @@ impl Exchange {
         let prompt = self.request.as_ref().and_then(|request| request.prompt_tokens());
         let consumed = Consumed::estimated(reported, prompt, heard.map(|observer| observer.heard().clone()));
         let consumed = match seen {
-            Some(seen) => consumed.by(seen.model.clone(), seen.service_tier.clone()),
+            Some(seen) => self.as_told(consumed, attempt, seen),
             None => consumed,
         };
         consumed.usage.is_some().then_some(consumed)
@@ -115,13 +114,10 @@ impl Exchange {
 
     /// Notes what the current attempt has consumed, before its observer is given up or goes on with another.
     pub fn keep_consumed(&mut self) {
-        if self.attempt().is_none_or(|attempt| attempt.consumed.is_some()) {
-            return;
-        }
+        let Some(attempt) = self.attempt().filter(|attempt| attempt.consumed.is_none()) else { return };
         let reported = || {
             let observer = self.upstream_answer.observer.as_ref().filter(|_| !super::resume::is_asking(self))?;
-            let seen = observer.seen();
-            Some(Consumed::reported(observer.own_usage()?).by(seen.model.clone(), seen.service_tier.clone()))
+            Some(self.as_told(Consumed::reported(observer.own_usage()?), attempt, observer.seen()))
         };
         // Where nothing had been said counts only what the provider itself says it charges for.
         let blocked = self.upstream_answer.observer.as_ref().is_some_and(|observer| observer.seen().blocked);
@@ -181,16 +177,23 @@ impl Exchange {
         }
     }
 
-    /// What a call beside the current attempt consumed that was given up: what its provider had reported, else the prompt.
-    pub fn consumed_by_loser(&self, outcome: Outcome, reported: Option<Usage>) -> Option<Box<Consumed>> {
+    /// What `attempt`, one of two that ran at the same time, consumed when it was given up: what its provider had told by then, else the
+    /// prompt.
+    pub fn consumed_by_loser(&self, attempt: &Attempt, outcome: Outcome, told: &Seen) -> Option<Box<Consumed>> {
         let given_up = matches!(outcome, Outcome::Hedged | Outcome::ClientLeft);
         let prompt = self.request.as_ref().and_then(|request| request.prompt_tokens()).filter(|_| given_up);
-        let reported = if given_up { self.with_pieces(reported) } else { reported };
+        let reported = if given_up { self.with_pieces(told.usage) } else { told.usage };
         let consumed = match reported {
             Some(usage) => Consumed::reported(usage),
             None => Consumed::estimated(None, prompt, None),
         };
-        consumed.usage.is_some().then(|| Box::new(consumed))
+        consumed.usage.is_some().then(|| Box::new(self.as_told(consumed, attempt, told)))
+    }
+
+    /// The same, by whom and at which tier the answer of `attempt` tells that it was given.
+    fn as_told(&self, consumed: Consumed, attempt: &Attempt, seen: &Seen) -> Consumed {
+        let stand_in = self.stand_in(attempt, seen.model.as_deref());
+        Consumed { model: seen.model.clone(), tier: seen.service_tier.clone(), stand_in, ..consumed }
     }
 
     /// What the request's own record says it consumed: the current attempt's part.
@@ -253,25 +256,26 @@ impl Exchange {
         // A request may have a price, whatever is told of its usage.
         let usage = usage.or_else(|| self.is_answered().then(Usage::default))?;
         let tier = self.upstream_answer.observer.as_ref().and_then(|observer| observer.seen().service_tier.as_deref());
-        self.answering_target()?.cost(&usage, tier)
+        self.answering()?.cost(&usage, tier)
     }
 
-    /// Whose prices an answer has: the target's, or those of the model that Anthropic has asked in its place (`fallbacks`); `None` if
-    /// that one is not known.
-    fn answering_target(&self) -> Option<Arc<Target>> {
+    /// The target whose answer the current attempt's is, and whose prices it has: see [`Attempt::answering`].
+    pub fn answering(&self) -> Option<Arc<Target>> {
         let attempt = self.attempt()?;
-        let target = &attempt.target;
+        let observer = self.upstream_answer.observer.as_ref();
+        let observer = observer.filter(|_| attempt.consumed.is_none() && !super::resume::is_asking(self));
+        let stand_in = observer.and_then(|observer| self.stand_in(attempt, observer.seen().model.as_deref()));
+        Some(stand_in.unwrap_or_else(|| attempt.answering().clone()))
+    }
+
+    /// The model that Anthropic has asked in place of the one of `attempt` (`fallbacks`), if it is this one that the answer has `named`.
+    fn stand_in(&self, attempt: &Attempt, named: Option<&str>) -> Option<Arc<Target>> {
+        let request = self.request.as_ref().filter(|request| request.scan.fallbacks)?;
         let both = [self.dialect(), attempt.encoded.route.dialect] == [Dialect::Anthropic; 2];
-        let may_be_another = both && self.request.as_ref().is_some_and(|request| request.scan.fallbacks);
-        let answered = self.upstream_answer.observer.as_ref().and_then(|observer| observer.seen().model.as_deref());
-        let is_another = |name: &&str| {
-            // With a date it is the same.
-            name.strip_prefix(&*target.model).is_none_or(|rest| !rest.is_empty() && !rest.starts_with("-20"))
-        };
-        match answered.filter(|_| may_be_another).filter(is_another) {
-            Some(name) => self.snapshot.model(&format!("{}/{name}", target.provider.name))?.targets.first().cloned(),
-            None => Some(target.clone()),
-        }
+        let (asked, named) = (&attempt.target, named.filter(|_| both)?);
+        // With a date it is the same.
+        let is_asked = named.strip_prefix(&*asked.model).is_some_and(|rest| rest.is_empty() || rest.starts_with("-20"));
+        if is_asked { None } else { self.snapshot.target_of(&request.model, &asked.provider.name, named) }
     }
 
     /// Names the prices by which something cost that, for records.
@@ -282,5 +286,20 @@ impl Exchange {
     /// Whether the client left and the answer was read all the same.
     pub fn drained(&self) -> bool {
         self.replay.as_ref().is_some_and(super::replay::Replay::drains)
+    }
+}
+
+impl Attempt {
+    /// The target whose answer this is, as far as what it [consumed](Self::consumed) tells, and whose prices it has: the one that was asked, or
+    /// the model that its provider has asked in its place.
+    pub fn answering(&self) -> &Arc<Target> {
+        let stand_in = self.consumed.as_ref().and_then(|consumed| consumed.stand_in.as_ref());
+        stand_in.unwrap_or(&self.target)
+    }
+
+    /// What it consumed cost; `None`: nothing is known of that.
+    pub fn cost(&self) -> Option<Cost> {
+        let consumed = self.consumed.as_deref()?;
+        self.answering().cost(&consumed.usage?, consumed.tier.as_deref())
     }
 }

@@ -22,6 +22,7 @@ use super::{Exchange, admission, attempt, count, plugins, stored};
 use crate::config::{StickyBy, Strategy};
 use crate::continuity::Continuity;
 use crate::keys::{Admission, Refused};
+use crate::net::media_type::essence;
 use crate::routing::rules::{Rule, Verdict};
 use crate::routing::{Asked, Plan, Why, stable_hash};
 use crate::snapshot::Target;
@@ -198,9 +199,9 @@ pub fn scan(headers: &HeaderMap, endpoint: &Endpoint, body: &Bytes) -> Result<Re
 
 /// Whether the client says that it sends a form. curl says so of any body, if it is not told otherwise.
 fn is_form(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(http::header::CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
-    let starts = |name: &str| content_type.get(..name.len()).is_some_and(|it| it.eq_ignore_ascii_case(name.as_bytes()));
-    starts("multipart/") || starts("application/x-www-form-urlencoded")
+    let essence = essence(headers);
+    let is_multipart = essence.get(..10).is_some_and(|start| start.eq_ignore_ascii_case(b"multipart/"));
+    is_multipart || essence.eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
 }
 
 /// Gemini's streams are server-sent events only when the client asks so.

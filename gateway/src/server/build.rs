@@ -13,7 +13,7 @@ use pingora_core::services::background::{BackgroundService, background_service};
 use super::{RESTORE, StartError, UPSTREAM_POOL};
 use crate::cache::{self, Cache, Opened};
 use crate::clock::Time;
-use crate::config::{Config, ProviderConfig, RedisConfig};
+use crate::config::{Config, PluginConfig, ProviderConfig, RedisConfig};
 use crate::credentials::Client;
 use crate::keys::{KeySets, RuntimeKeys, SharedKeys};
 use crate::ledger::{Ledger, Record};
@@ -83,8 +83,9 @@ fn known_cost(config: &Config, record: &Record<'_>) -> u64 {
 /// [`build`] for a process that another one tells what was spent before.
 pub(super) fn build_heir(config: &Config, mock: Option<SocketAddr>, time: Time) -> Result<Built, StartError> {
     check_roots(config)?;
+    check_logs(config)?;
     let telemetry = Arc::new(Telemetry::by(time.clone()));
-    let log = telemetry.access_log.open(&config.access_log).map_err(BuildError::AccessLog)?;
+    let log = telemetry.access_log.open(&config.access_log).map_err(BuildError::Log)?;
     telemetry.access_log.go_on_with(log);
     // First: its threads open the database meanwhile.
     let start = |ledger| Ledger::start(ledger, telemetry.metrics.ledger.clone(), time.clone()).map(Arc::new);
@@ -170,7 +171,8 @@ impl Snapshots {
     /// [`BuildError`].
     pub fn build(&self, config: &Config) -> Result<Next, BuildError> {
         // First: it is what may fail.
-        let log = self.telemetry.access_log.open(&config.access_log).map_err(BuildError::AccessLog)?;
+        check_logs(config)?;
+        let log = self.telemetry.access_log.open(&config.access_log).map_err(BuildError::Log)?;
         let metrics = &self.telemetry.metrics;
         let mut snapshot = Snapshot::build(config, self.mock, &metrics.health, &metrics.limits)?;
         self.join_state(&mut snapshot, config);
@@ -192,6 +194,11 @@ impl Snapshots {
         let live = self.runtime_keys.as_ref().map(|keys| keys.live());
         snapshot.keys = std::mem::take(&mut snapshot.keys).joined_by(live, &config.issuers, &self.key_sets);
     }
+}
+
+/// What plugins write is opened when there is something to write.
+fn check_logs(config: &Config) -> Result<(), BuildError> {
+    config.plugins.iter().try_for_each(PluginConfig::check_files).map_err(BuildError::Log)
 }
 
 /// Pingora panics over certificates that it cannot read, and takes a machine without any in silence.

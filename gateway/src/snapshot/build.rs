@@ -50,9 +50,9 @@ pub enum BuildError {
         /// What it names.
         name: String,
     },
-    /// The access log cannot go where it should.
+    /// A log cannot go where it should: the access log, or that of a plugin.
     #[error("{0}")]
-    AccessLog(std::io::Error),
+    Log(std::io::Error),
 }
 
 impl Snapshot {

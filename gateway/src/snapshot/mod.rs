@@ -90,6 +90,21 @@ impl Snapshot {
         self.models.contains_key(name) || self.direct_name(name).is_some()
     }
 
+    /// Where `provider` answers by its model `upstream` what `model` was asked for: a target of that model, else of another one whose price is
+    /// known, else the one that `provider/upstream` names. Its price is that which
+    /// [`Config::price_of`](crate::config::Config::price_of) finds later.
+    pub fn target_of(&self, model: &Model, provider: &str, upstream: &str) -> Option<Arc<Target>> {
+        let is_it = |target: &&Arc<Target>| *target.provider.name == *provider && *target.model == *upstream;
+        let priced = |model: &Arc<Model>| {
+            let target = model.targets.iter().filter(is_it).find(|target| target.known.price.is_some())?;
+            Some((model.name.clone(), target.clone()))
+        };
+        let of_others = || self.models.values().filter_map(priced).min_by(|(one, _), (other, _)| one.cmp(other));
+        let own = model.targets.iter().find(is_it).cloned();
+        own.or_else(|| Some(of_others()?.1))
+            .or_else(|| self.model(&format!("{provider}/{upstream}"))?.targets.first().cloned())
+    }
+
     /// `name` in all the ways to spell it.
     pub fn name<'n>(&self, name: &'n str) -> ModelName<'n> {
         let at = || {

@@ -58,7 +58,7 @@ const MEMORY: usize = 16 << 20;
 pub const PLUGIN: crate::Kind = crate::Kind::new("log", |settings: &Settings<'_>| {
     let LogSettings { file, url, headers, redact, most, memory } = settings.read()?;
     let sink = match (file, url) {
-        (Some(file), None) => Sink::File(settings.path(file.get_ref())),
+        (Some(file), None) => Sink::File(settings.output(file.get_ref())),
         (None, Some(url)) => Sink::Http {
             url: settings::url(&url)?,
             headers: settings.headers(headers.as_ref(), "application/x-ndjson")?,

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use super::Notes;
 use super::blocked::Filter;
 use super::raw::{self, Raw};
+use crate::usage::tree::Tree;
 
 #[derive(Deserialize)]
 struct Event<'a> {
@@ -47,6 +48,7 @@ struct Delta<'a> {
 
 static DELTA: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"delta\""));
 static BLOCK: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"content_block\""));
+static FALLBACK: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"fallback\""));
 
 pub(super) fn on_event(name: &[u8], data: &[u8], notes: &mut Notes) {
     if !name.is_empty() && name != b"message" {
@@ -65,7 +67,10 @@ pub(super) fn on_event(name: &[u8], data: &[u8], notes: &mut Notes) {
 fn on_type(name: &[u8], data: &[u8], notes: &mut Notes) {
     match name {
         b"content_block_delta" => drop(notes.hear(&DELTA, data)),
-        b"content_block_start" => drop(notes.hear(&BLOCK, data)),
+        b"content_block_start" => match goes_on_in(data) {
+            None => drop(notes.hear(&BLOCK, data)),
+            by => notes.stand_in(by),
+        },
         _ => {}
     }
     match name {
@@ -104,6 +109,19 @@ fn on_type(name: &[u8], data: &[u8], notes: &mut Notes) {
 
 fn is_refusal(delta: &RawValue) -> bool {
     raw::parse::<Delta<'_>>(raw::bytes(delta)).is_some_and(|delta| delta.stop_reason.as_deref() == Some("refusal"))
+}
+
+fn goes_on_in(data: &[u8]) -> Option<String> {
+    FALLBACK.find(data)?;
+    goes_on(raw::bytes(raw::parse::<Event<'_>>(data)?.content_block?))
+}
+
+/// The model that goes on with the answer from a block on that says so:
+/// <https://platform.claude.com/docs/en/build-with-claude/refusals-and-fallback>.
+pub(super) fn goes_on(block: &[u8]) -> Option<String> {
+    let block = Tree::parse(block)?;
+    let to = block["to"]["model"].as_str().filter(|_| block["type"].as_str() == Some("fallback"));
+    to.map(str::to_owned)
 }
 
 /// `type` is always there; the rest is the output.

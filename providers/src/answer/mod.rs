@@ -47,7 +47,7 @@ use crate::dialect::{Dialect, Operation};
 use crate::error::{ApiError, decode_value, mask, mask_secret};
 use crate::event_stream::mask_frames;
 use crate::usage::Usage;
-use crate::usage::report::{Report, anthropic_tier, gemini_tier};
+use crate::usage::report::{Report, anthropic_stand_in, anthropic_tier, gemini_tier};
 use crate::usage::tree::Tree;
 
 /// How the answer's body is framed; its content type tells.
@@ -470,6 +470,9 @@ impl Notes {
                 if tier.is_some() {
                     self.seen.service_tier = tier;
                 }
+                if self.dialect == Dialect::Anthropic {
+                    self.stand_in(anthropic_stand_in(&value).map(str::to_owned));
+                }
                 let model = self.seen.model.as_deref();
                 let operation = if self.operation == Operation::Stored { Operation::Chat } else { self.operation };
                 self.report(&Report::read_of(self.dialect, operation, model, &value));
@@ -525,6 +528,13 @@ impl Notes {
     fn model(&mut self, raw: &[u8]) {
         if self.seen.model.is_none() {
             self.seen.model = serde_json::from_slice::<String>(raw).ok().filter(|name| !name.is_empty());
+        }
+    }
+
+    /// The model that answers in place of the one that was named before, if there is one.
+    fn stand_in(&mut self, name: Option<String>) {
+        if name.is_some() {
+            self.seen.model = name;
         }
     }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::blocked::Filter;
 use super::continued::{Said, Seam};
 use super::marks::Marks;
-use super::{AnswerForm, Heard, Notes};
+use super::{AnswerForm, Heard, Notes, anthropic};
 use crate::codec::{
     Client, Maker, OutputItem, Platform, StreamDecoder, StreamEncoder, codec, is_explanation, whole_characters,
 };
@@ -398,8 +398,13 @@ pub(super) fn note(event: &Event<'_>, notes: &mut Notes) {
                 | Content::Refusal(_)
                 | Content::Media(_)
                 | Content::ToolCall(_)
-                | Content::ToolResult(_)
-                | Content::Foreign(_) => notes.output(),
+                | Content::ToolResult(_) => notes.output(),
+                Content::Foreign(foreign) => {
+                    if foreign.dialect == Dialect::Anthropic {
+                        notes.stand_in(anthropic::goes_on(foreign.raw.get().as_bytes()));
+                    }
+                    notes.output();
+                }
             }
         }
         Event::Delta { delta, .. } => {
@@ -564,6 +569,17 @@ mod tests {
                 assert_eq!(observer.seen().service_tier.as_deref(), Some("default+fast_mode+us"), "{form:?}");
             }
         }
+    }
+
+    #[test]
+    fn who_goes_on_with_an_answer_is_whose_it_is() {
+        let body = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"i\",\"model\":\"fable\",\"content\":[]}}\n\n\
+            event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":\
+            {\"type\":\"fallback\",\"from\":{\"model\":\"fable\"},\"to\":{\"model\":\"opus\"}}}\n\n";
+        let translation = Translation::within(Dialect::Anthropic, true);
+        let mut observer = Observer::translating(translation, Operation::Chat, AnswerForm::Stream);
+        observer.feed(Bytes::from_static(body.as_bytes()), false);
+        assert_eq!(observer.seen().model.as_deref(), Some("opus"));
     }
 
     #[test]

@@ -112,8 +112,7 @@ impl Report {
     /// <https://platform.claude.com/docs/en/build-with-claude/refusals-and-fallback>.
     fn read_anthropic(model: Option<&str>, usage: &Tree<'_>) -> Self {
         let iterations = usage["iterations"].elements();
-        let fallback = iterations.iter().find(|entry| entry["type"].as_str() == Some("fallback_message"));
-        let fallback = fallback.and_then(|entry| entry["model"].as_str());
+        let fallback = anthropic_stand_in(usage);
         let was_declined = |entry: &Tree<'_>| {
             let began = count(entry, "output_tokens").is_some_and(|count| count > 0);
             began && fallback.is_some() && entry["model"].as_str().is_some_and(|named| Some(named) != fallback)
@@ -372,6 +371,12 @@ pub(crate) fn gemini_tier(usage: &Tree<'_>) -> Option<String> {
 pub(crate) fn anthropic_tier(known: Option<&str>, usage: &Tree<'_>) -> Option<String> {
     let word = |name| usage[name].as_str();
     Served::told(known, word("service_tier"), word("speed"), word("inference_geo"))
+}
+
+/// The model that gave an answer which the one that was asked declined to give, as Anthropic's `usage` tells.
+pub(crate) fn anthropic_stand_in<'a>(usage: &'a Tree<'_>) -> Option<&'a str> {
+    let mut iterations = usage["iterations"].elements().iter();
+    iterations.find(|entry| entry["type"].as_str() == Some("fallback_message"))?["model"].as_str()
 }
 
 /// Whether an item of OpenAI's Responses is a web search: those that look at a page are not billed as one. `kind` and `action`: its

@@ -432,6 +432,34 @@ fn a_model_whose_answers_nobody_goes_on_with_is_told_of() {
 }
 
 #[test]
+fn weights_that_nobody_looks_at_are_told_of() {
+    let warned = |strategy: &str, more: &str| {
+        let text = format!(
+            "[providers.m]\nkind = 'mock'\n[models.m]\nstrategy = '{strategy}'\n\
+             targets = [{{ provider = 'm', model = 'a', weight = 9 }}, {{ provider = 'm', model = 'b', {more} }}]"
+        );
+        !warned(&text).is_empty()
+    };
+    assert!(warned("round_robin", "weight = 1"));
+    assert!(!warned("weighted", "weight = 1"));
+    // It takes no turn, or its turn is another one.
+    assert!(!warned("round_robin", "weight = 0") && !warned("round_robin", "weight = 1, priority = 1"));
+}
+
+#[test]
+fn a_key_has_no_more_tags_than_can_be_booked() {
+    let file = |count: usize| {
+        let tags: Vec<String> = (0..count).map(|number| format!("'t{number}'")).collect();
+        let hash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        let tags = tags.join(", ");
+        format!("[providers.m]\nkind = 'mock'\n[[keys]]\nname = 'b'\nhash = 'sha256:{hash}'\ntags = [{tags}]")
+    };
+    assert!(Config::parse(&file(256), "a.toml", &Fake::new()).is_ok());
+    let errors = Config::parse(&file(257), "a.toml", &Fake::new()).unwrap_err().to_string();
+    assert!(errors.contains("more than 256 tags"), "{errors}");
+}
+
+#[test]
 fn caches() {
     let text = r#"
         [providers.mock]

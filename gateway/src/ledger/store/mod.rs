@@ -15,7 +15,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::frame::Frames;
 use super::record::Record;
 use super::row::{self, signed};
-use crate::sqlite::OpenError;
+use crate::sqlite::{LATER, OpenError};
 use insert::Insert;
 pub use schema::open_read_only;
 
@@ -31,6 +31,9 @@ pub enum StoreError {
     /// The tables cannot be brought up to date.
     #[error("the ledger's tables cannot be brought up to date: {0}")]
     Schema(#[from] rusqlite_migration::Error),
+    /// It can be read at best.
+    #[error("{LATER}")]
+    Later,
 }
 
 impl From<OpenError> for StoreError {
@@ -39,6 +42,7 @@ impl From<OpenError> for StoreError {
             OpenError::File(error) => error.into(),
             OpenError::Sqlite(error) => error.into(),
             OpenError::Schema(error) => error.into(),
+            OpenError::Later => Self::Later,
         }
     }
 }

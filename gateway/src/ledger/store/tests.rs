@@ -372,3 +372,12 @@ proptest! {
         prop_assert_eq!(all(&store), records);
     }
 }
+
+#[test]
+fn what_a_later_version_has_written_is_told_to_be_that() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ledger.db");
+    Store::open(&path).unwrap().db.pragma_update(None, "user_version", 1_000).unwrap();
+    let error = Store::open(&path).unwrap_err();
+    assert!(matches!(error, StoreError::Later) && error.to_string().contains("later version"), "{error}");
+}

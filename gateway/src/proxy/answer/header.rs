@@ -6,6 +6,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora_http::ResponseHeader;
 
+use crate::net::media_type::essence;
 use crate::net::unasked::is_packed;
 use crate::proxy::outcome::Outcome;
 use crate::proxy::{Exchange, header, retry_after};
@@ -60,14 +61,12 @@ pub fn verdict(status: u16) -> Option<Outcome> {
 
 /// A page for people (of a captive portal, a login, a wrong base URL) is never an answer of an API.
 pub fn is_web_page(header: &ResponseHeader) -> bool {
-    let content_type = header.headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
-    content_type.get(..9).is_some_and(|start| start.eq_ignore_ascii_case(b"text/html"))
+    essence(&header.headers).eq_ignore_ascii_case(b"text/html")
 }
 
 /// How an answer in `dialect` is framed.
 pub fn form_of(header: &ResponseHeader, dialect: Dialect) -> AnswerForm {
-    let content_type = header.headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
-    let essence = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    let essence = essence(&header.headers);
     if is_packed(header) {
         AnswerForm::Opaque
     } else if essence.eq_ignore_ascii_case(b"text/event-stream")

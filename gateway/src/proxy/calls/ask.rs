@@ -17,8 +17,9 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use super::leg::outcome_of;
+use crate::ledger::Kind;
 use crate::net::call::{Ask, Call};
-use crate::proxy::admission::{self, Expected};
+use crate::proxy::admission::Expected;
 use crate::proxy::answer::{form_of, verdict};
 use crate::proxy::encode::AnswerWay;
 use crate::proxy::failure::{CLIENT_LEFT, final_error};
@@ -27,7 +28,7 @@ use crate::proxy::request::Request;
 use crate::proxy::retry_after::retry_after;
 use crate::proxy::step::Step;
 use crate::proxy::upstream_header::header_for;
-use crate::proxy::{Exchange, Gateway, Outcome, attempt, book};
+use crate::proxy::{Exchange, Gateway, Outcome, attempt};
 use crate::snapshot::Key;
 use crate::telemetry::InFlight;
 
@@ -101,10 +102,7 @@ impl Own<'_> {
     fn book(&mut self) -> Option<JoinHandle<()>> {
         let (mut exchange, gateway) = (self.exchange.take()?, self.gateway.clone());
         let booking = async move {
-            exchange.keep_estimate();
-            exchange.count_tokens().await;
-            admission::charge_own(&gateway.limits, &mut exchange);
-            book::book_own(&gateway, &exchange);
+            super::settle(&gateway, &mut exchange, Kind::Own, 0).await;
         };
         Some(Handle::try_current().ok()?.spawn(booking))
     }

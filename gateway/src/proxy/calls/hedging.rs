@@ -114,8 +114,9 @@ async fn decide(
             }
             judged = hedge.leg.ripen(), if hedge.leg.failed().is_none() => {
                 if judged.is_ok() {
-                    let consumed = exchange.consumed_by_loser(Outcome::Hedged, first.usage());
+                    let told = first.told();
                     drop(first);
+                    let consumed = exchange.attempt().and_then(|loser| exchange.consumed_by_loser(loser, Outcome::Hedged, &told));
                     let Some(loser) = exchange.attempts.last_mut() else { return Err(unready()) };
                     loser.consumed = consumed;
                     loser.lose();
@@ -141,7 +142,7 @@ pub fn give_up(exchange: &mut Exchange) {
     attempt.retry_after = leg.retry_after();
     attempt.end(outcome);
     attempt.rival = true;
-    attempt.consumed = exchange.consumed_by_loser(outcome, leg.usage());
+    attempt.consumed = exchange.consumed_by_loser(&attempt, outcome, &leg.told());
     drop(leg);
     let last = exchange.attempts.len().saturating_sub(1);
     exchange.attempts.insert(last, attempt);

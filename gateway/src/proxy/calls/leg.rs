@@ -4,8 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use ai_gateway_providers::answer::Observer;
-use ai_gateway_providers::usage::Usage;
+use ai_gateway_providers::answer::{Observer, Seen};
 use ai_gateway_providers::{Dialect, Operation};
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
@@ -25,8 +24,8 @@ pub struct Leg {
     /// A mutex because exchanges must be `Sync`; it is never locked.
     run: Mutex<BoxFuture<'static, Ripe>>,
     ripe: Option<Ripe>,
-    /// What the provider has reported so far.
-    usage: Arc<Mutex<Option<Usage>>>,
+    /// What had been seen of its answer when its usage was last reported.
+    told: Arc<Mutex<Seen>>,
 }
 
 /// A call of which something can be said.
@@ -45,9 +44,9 @@ impl Leg {
         operation: Operation,
         blocked_fails: bool,
     ) -> Self {
-        let usage = Arc::default();
-        let run = run(connector, ask, dialect, operation, blocked_fails, Arc::clone(&usage)).boxed();
-        Self { address, run: Mutex::new(run), ripe: None, usage }
+        let told = Arc::default();
+        let run = run(connector, ask, dialect, operation, blocked_fails, Arc::clone(&told)).boxed();
+        Self { address, run: Mutex::new(run), ripe: None, told }
     }
 
     /// Runs the call until its answer shows output or failed. May be dropped and called again.
@@ -73,9 +72,9 @@ impl Leg {
         if header.status.as_u16() >= 400 { retry_after(&header.headers) } else { None }
     }
 
-    /// What it is reported to have consumed so far.
-    pub fn usage(&self) -> Option<Usage> {
-        *self.usage.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What had been seen of its answer when its provider last reported what it consumed.
+    pub fn told(&self) -> Seen {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// A peer for Pingora, on which it goes on; `None` if it is not ripe.
@@ -90,7 +89,7 @@ async fn run(
     dialect: Dialect,
     operation: Operation,
     blocked_fails: bool,
-    usage: Arc<Mutex<Option<Usage>>>,
+    told: Arc<Mutex<Seen>>,
 ) -> Ripe {
     let (header, mut call) = match Call::open(&connector, ask).await {
         Ok((header, call)) => (header, Box::new(call)),
@@ -117,7 +116,12 @@ async fn run(
             Err(_) => break (Rest::Broken, Err(Outcome::Cut)),
         };
         let seen = observer.seen();
-        *usage.lock().unwrap_or_else(PoisonError::into_inner) = seen.usage;
+        {
+            let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+            if told.usage != seen.usage {
+                *told = seen.clone();
+            }
+        }
         let verdict = match &seen.error {
             _ if seen.first_output => Ok(()),
             Some(error) => Err(Outcome::StreamError(error.kind)),

@@ -11,16 +11,15 @@ use pingora_http::RequestHeader;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::leg::outcome_of;
-use crate::ledger::{Kind, Record};
+use crate::ledger::Kind;
 use crate::limits::Reservation;
 use crate::net::call::{Ask, Call};
 use crate::proxy::answer::{form_of, is_web_page, type_of, verdict};
 use crate::proxy::attempt::{self, Attempt};
-use crate::proxy::consumed::Consumed;
 use crate::proxy::replay::Clock;
 use crate::proxy::request::Request;
 use crate::proxy::upstream_header::header_for;
-use crate::proxy::{Exchange, Gateway, Outcome, admission, book, encode};
+use crate::proxy::{Exchange, Gateway, Outcome, admission, encode};
 use crate::snapshot::Target;
 use crate::telemetry::{AttemptOutcome, InFlight};
 
@@ -68,28 +67,16 @@ pub fn mirror(gateway: &Gateway, client: &RequestHeader, exchange: &Exchange) {
         return;
     };
     let (gateway, client, target) = (gateway.clone(), client.clone(), target.clone());
-    let shadow = shadow(exchange, request);
+    let mut shadow = shadow(exchange, request);
     let total = request.clocks.over(target.timeouts).total;
     tokio::spawn(async move {
         let begun = Instant::now();
-        let asked =
-            tokio::time::timeout(total, Box::pin(ask(&gateway, &client, &shadow, &target, credential, held))).await;
-        let (outcome, mut attempt) = asked.unwrap_or((Outcome::Timeout(Clock::Total).into(), None));
-        let consumed = attempt.as_ref().and_then(|attempt| Some((attempt, attempt.consumed.as_deref()?)));
-        let usage = consumed.and_then(|(_, consumed)| consumed.usage);
-        if let Some((attempt, consumed)) = consumed {
-            let record = Record {
-                seq: MIRROR,
-                kind: Kind::Mirror,
-                attempts: 1,
-                duration_us: book::whole_micros(begun.elapsed()),
-                ..book::beside(&shadow, attempt, consumed)
-            };
-            book::enter(&gateway, shadow.is_direct(), &record);
-        }
-        if let Some(attempt) = &mut attempt {
-            admission::charge(&gateway.limits, &shadow, attempt);
-        }
+        let asking = Box::pin(ask(&gateway, &client, &mut shadow, &target, credential, held));
+        let outcome = tokio::time::timeout(total, asking).await.unwrap_or(Outcome::Timeout(Clock::Total));
+        shadow.end_attempt(outcome);
+        super::settle(&gateway, &mut shadow, Kind::Mirror, MIRROR).await;
+        let (usage, _) = shadow.consumed();
+        let outcome = AttemptOutcome::from(outcome);
         gateway.telemetry.metrics.mirrored(&target.provider.name, outcome.as_str());
         log::info!(
             "request {}: role=mirror provider={} model={} outcome={} ms={} input={:?} output={:?}",
@@ -124,42 +111,44 @@ fn shadow(exchange: &Exchange, request: &Request) -> Exchange {
     shadow
 }
 
+/// Leaves in the shadow what its usage is known by.
 async fn ask(
     gateway: &Gateway,
     client: &RequestHeader,
-    shadow: &Exchange,
+    shadow: &mut Exchange,
     target: &Arc<Target>,
     credential: usize,
     held: Option<Reservation>,
-) -> (AttemptOutcome, Option<Attempt>) {
-    let Some(request) = &shadow.request else { return (AttemptOutcome::Gateway, None) };
+) -> Outcome {
+    let Some(request) = &shadow.request else { return Outcome::Withheld };
     let operation = request.endpoint.operation;
     // The target's API cannot say what is asked.
-    let Ok(encoded) = encode::encode(target, shadow, &gateway.continuity) else {
-        return (AttemptOutcome::Gateway, None);
-    };
+    let Ok(encoded) = encode::encode(target, shadow, &gateway.continuity) else { return Outcome::Withheld };
+    let dialect = encoded.route.dialect;
     let mut attempt = Attempt::uncounted(target.clone(), credential, encoded, request.clocks).holding(held);
     let approached = attempt::approach(&mut attempt, &gateway.http, &gateway.resolver, &shadow.id).await;
     let peer = match approached {
         Ok(peer) => peer,
-        Err((outcome, _)) => return (outcome.into(), None),
+        Err((outcome, _)) => return outcome,
     };
-    let Ok(header) = header_for(&attempt, client, shadow, shadow.plugins.as_deref()) else {
-        return (AttemptOutcome::Gateway, None);
-    };
-    let content_type = type_of(attempt.encoded.route.dialect, operation, request.wants_stream());
+    let Ok(header) = header_for(&attempt, client, shadow, shadow.plugins.as_deref()) else { return Outcome::Withheld };
+    let content_type = type_of(dialect, operation, request.wants_stream());
     let ask = Ask { peer, header, body: std::mem::take(&mut attempt.encoded.body), content_type };
+    attempt.called = true;
+    shadow.attempts.push(attempt);
     let (header, mut call) = match Call::open(&gateway.calls.connector, ask).await {
         Ok(answered) => answered,
-        Err(failed) => return (outcome_of(&failed).into(), None),
+        Err(failed) => return outcome_of(&failed),
     };
-    attempt.status = Some(header.status.as_u16());
-    let refused = verdict(header.status.as_u16()).or(is_web_page(&header).then_some(Outcome::Garbage));
-    if let Some(outcome) = refused {
-        return (outcome.into(), None);
+    shadow.status = header.status.as_u16();
+    if let Some(attempt) = shadow.attempts.last_mut() {
+        attempt.status = Some(shadow.status);
     }
-    let mut observer =
-        Observer::new(attempt.encoded.route.dialect, operation, form_of(&header, attempt.encoded.route.dialect), false);
+    if let Some(outcome) = verdict(shadow.status).or(is_web_page(&header).then_some(Outcome::Garbage)) {
+        return outcome;
+    }
+    let form = form_of(&header, dialect);
+    let observer = shadow.upstream_answer.watch(Observer::new(dialect, operation, form, false), form);
     let whole = loop {
         match call.next().await {
             Ok(Some(chunk)) => drop(observer.feed(chunk, false)),
@@ -167,14 +156,10 @@ async fn ask(
         }
     };
     observer.feed(Bytes::new(), true);
-    let seen = observer.into_seen();
-    let outcome = match &seen.error {
+    let seen = observer.seen();
+    match &seen.error {
         Some(error) => Outcome::StreamError(error.kind),
         None if !whole || seen.cut => Outcome::Cut,
         None => Outcome::Ok,
-    };
-    let usage = if seen.first_output { shadow.with_pieces(seen.usage) } else { seen.usage };
-    let consumed = usage.map(|usage| Consumed::reported(usage).by(seen.model, seen.service_tier));
-    attempt.consumed = consumed.map(Box::new);
-    (outcome.into(), Some(attempt))
+    }
 }

@@ -30,6 +30,18 @@ pub use probing::Probing;
 use allowance::Allowance;
 use mirror::Mirrors;
 
+use super::{Exchange, Gateway, admission, book};
+use crate::ledger::Kind;
+
+/// Books what a call has consumed that no client waits for, as far as that was told or is known of its answer, and counts it against
+/// the limits of whoever it was made for.
+async fn settle(gateway: &Gateway, exchange: &mut Exchange, kind: Kind, seq: u32) {
+    exchange.keep_estimate();
+    exchange.count_tokens().await;
+    admission::charge_own(&gateway.limits, exchange);
+    book::book_own(gateway, exchange, kind, seq);
+}
+
 /// What all calls of the process share.
 pub struct Calls {
     connector: Arc<Connector>,
