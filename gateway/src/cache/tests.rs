@@ -120,6 +120,19 @@ fn an_old_answer_is_none() {
     assert_eq!(memory.len(), 1);
 }
 
+/// The clock was fast, and has been set since.
+#[test]
+fn an_answer_of_the_future_is_none() {
+    let memory = memory(10_000);
+    let mut early = Entry::clone(&entry(1, 10));
+    early.meta.created = memory.time.now() + Duration::from_secs(30);
+    memory.insert(Arc::new(early.clone()));
+    assert!(has(&memory, 1), "clocks differ by a little");
+    early.meta.created += Duration::from_secs(3600);
+    memory.insert(Arc::new(early));
+    assert!(!has(&memory, 1));
+}
+
 #[test]
 fn a_late_reader_gets_all_there_is_and_follows() {
     let memory = memory(1 << 20);
