@@ -236,6 +236,19 @@ async fn a_request_may_want_a_new_answer() {
     assert_eq!(text(chat(&json!({"top_p": 1.0, "seed": 6}))).await, got("miss", 6));
 }
 
+/// A rule speaks in the client's place.
+#[tokio::test]
+async fn a_rule_may_say_what_is_kept() {
+    let stub = counting().await;
+    let rule = "[[routes]]\nwhen = { header = { x-once = \"1\" } }\nbody = { set = { cache = { no-store = true } } }\n";
+    let gateway = start(&stub, &format!("{}{rule}", model(KEEPS))).await;
+    for request in [chat(&json!({})), chat(&json!({"cache": {"ttl": 60}}))] {
+        assert_eq!(cache(&exchange(gateway.addr, &request.header("x-once", "1")).await), "miss");
+    }
+    assert_eq!(cache(&exchange(gateway.addr, &chat(&json!({}))).await), "miss");
+    assert!(stub.received().iter().all(|request| request.json().get("cache").is_none()));
+}
+
 /// Events of a kept stream come one after the other where the model says so.
 #[tokio::test]
 async fn a_replay_may_take_its_time() {
