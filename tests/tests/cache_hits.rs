@@ -335,6 +335,24 @@ async fn a_reload_may_shorten_the_time() {
     assert_eq!(stub.count(), 2);
 }
 
+/// A plugin that sends other headers makes other answers.
+#[tokio::test]
+async fn a_reload_may_change_what_plugins_send() {
+    let stub = counting().await;
+    let config = |level: &str| {
+        let provider = bodies::openai_provider("stub", &stub.origin());
+        let plugin = format!("[[plugins]]\nuse = \"headers\"\nupstream = {{ set = {{ x-level = \"{level}\" }} }}\n");
+        format!("{provider}{}{plugin}", model(KEEPS))
+    };
+    let gateway = Gateway::start(&config("strict")).await;
+    for (level, status) in [("strict", "miss"), ("strict", "hit"), ("off", "miss"), ("strict", "hit")] {
+        gateway.write("", &config(level));
+        let outcome = gateway.command(&["reload"]);
+        assert_eq!(outcome.code, Some(0), "{outcome:?}");
+        assert_eq!(cache(&exchange(gateway.addr, &chat(&json!({}))).await), status, "{level}");
+    }
+}
+
 /// Many distinct answers: memory is bounded, and the last ones are there.
 #[tokio::test]
 async fn the_oldest_answers_make_room() {

@@ -159,8 +159,8 @@ pub struct Asked<'a> {
     pub headers: &'a HeaderMap,
     /// What a rule changes in them.
     pub edits: Option<&'a HeaderEdits>,
-    /// Plugins that change where it goes or with what headers.
-    pub steering: &'a [Arc<str>],
+    /// Digests of the plugins that change where it goes or with what headers.
+    pub steering: &'a [[u8; 32]],
     /// The client's query.
     pub query: Option<&'a str>,
     /// The JSON body, as the provider would get it.
@@ -198,7 +198,7 @@ pub fn fingerprint(asked: &Asked<'_>) -> Option<Fingerprint> {
         parts.count(0);
     }
     parts.count(steering.len());
-    steering.iter().for_each(|name| parts.add(name.as_bytes()));
+    steering.iter().for_each(|digest| parts.add(digest));
     let passed = query.unwrap_or_default().split('&').filter(|pair| passes(pair));
     parts.count(passed.clone().count());
     passed.for_each(|pair| parts.add(pair.as_bytes()));

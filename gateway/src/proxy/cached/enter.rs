@@ -151,11 +151,11 @@ pub fn judge(header: &RequestHeader, exchange: &Exchange) -> Result<Terms, Bypas
     Ok(terms)
 }
 
-/// The request as the cache sees it. `steering`: the plugins that change where it goes or with what headers.
+/// The request as the cache sees it. `steering`: digests of the plugins that change where it goes or with what headers.
 pub(super) fn asked<'a>(
     header: &'a RequestHeader,
     exchange: &'a Exchange,
-    steering: &'a [Arc<str>],
+    steering: &'a [[u8; 32]],
 ) -> Option<Asked<'a>> {
     let request = exchange.request.as_ref()?;
     Some(Asked {
