@@ -361,8 +361,14 @@ impl Screener {
         if waits.is_empty() {
             return None;
         }
-        let texts: Vec<(Part, String)> =
-            answer.texts().into_iter().filter_map(|text| Some((part_of(&text)?, text.text.into_owned()))).collect();
+        let mut texts: Vec<(Part, String)> = Vec::new();
+        for text in answer.texts() {
+            match (part_of(&text), texts.last_mut()) {
+                (Some(_), Some((_, before))) if text.goes_on => before.push_str(&text.text),
+                (Some(part), _) => texts.push((part, text.text.into_owned())),
+                (None, _) => {}
+            }
+        }
         for (part, text) in texts {
             for active in &waits {
                 if let Some(rejection) = window(active, part, &text, true).await {
