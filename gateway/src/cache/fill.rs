@@ -169,12 +169,12 @@ impl Fill {
 
     /// Resolves when nobody follows any more; nobody can join then.
     pub async fn deserted(&self) {
-        self.when(|state| {
-            let deserted = state.readers.iter().all(Option::is_none);
-            state.open &= !deserted;
-            deserted
-        })
-        .await;
+        self.when(State::is_deserted).await;
+    }
+
+    /// Whether nobody follows any more; nobody can join then.
+    pub fn is_deserted(&self) -> bool {
+        self.lock().is_deserted()
     }
 
     /// Nobody can join from here on, and it is not kept.
@@ -295,6 +295,12 @@ impl Fill {
 }
 
 impl State {
+    fn is_deserted(&mut self) -> bool {
+        let deserted = self.readers.iter().all(Option::is_none);
+        self.open &= !deserted;
+        deserted
+    }
+
     fn close(&mut self) {
         self.open = false;
         self.forgets = true;
