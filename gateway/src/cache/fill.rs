@@ -59,6 +59,8 @@ struct State {
     open: bool,
     /// Whether what all have read is forgotten.
     forgets: bool,
+    /// Whether its request says what those of the others need not say.
+    personal: bool,
     /// What it is kept as, once it is known to be whole.
     keep: Option<Box<Meta>>,
     /// What was wrong with it, whatever its clients were told.
@@ -128,6 +130,7 @@ impl Fill {
                 readers: Vec::new(),
                 open,
                 forgets: false,
+                personal: false,
                 keep: None,
                 fault: None,
                 spent: None,
@@ -226,6 +229,16 @@ impl Fill {
     pub fn spoil(&self, fault: ApiError) {
         let mut state = self.lock();
         (state.keep, state.fault) = (None, Some(Arc::new(fault)));
+    }
+
+    /// Its request says something of its own client, which another that asks the same need not say: that may be why it is refused.
+    pub fn is_personal(&self) -> bool {
+        self.lock().personal
+    }
+
+    /// Notes that, before anything can be seen.
+    pub fn set_personal(&self) {
+        self.lock().personal = true;
     }
 
     /// What was wrong with it.

@@ -60,7 +60,7 @@ pub(crate) use depth::string_end;
 pub use edit::FieldEdits;
 pub use error::{FormError, Place, ScanError};
 pub use facts::{
-    BodyFacts, LabelFields, anthropic_fallbacks_of, fallbacks_of, label_fields, metadata_of, says, tools_say,
+    BodyFacts, LabelFields, anthropic_fallbacks_of, fallbacks_of, label_fields, metadata_of, says, says_any, tools_say,
 };
 pub use json::scan_json;
 pub use media::Media;
