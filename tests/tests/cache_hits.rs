@@ -189,7 +189,13 @@ async fn what_failed_is_not_kept() {
     let good = bodies::chat_answer("fine");
     let event = "data: {\"error\":{\"message\":\"overloaded\",\"type\":\"server_error\"}}\n\n";
     let cut = good[..good.len() - 5].to_owned();
+    let ended = |reason: &str| good.replace(r#""finish_reason":"stop""#, &format!(r#""finish_reason":"{reason}""#));
+    let failed = bodies::chat_finish().replace(r#""finish_reason":"stop""#, r#""finish_reason":"error""#);
+    assert!(ended("error") != good && failed != bodies::chat_finish());
     let answers = [
+        (false, Answer::json(200, ended("content_filter"))),
+        (false, Answer::json(200, ended("insufficient_system_resource"))),
+        (true, Answer::sse([bodies::chat_delta("half"), failed, bodies::DONE.to_owned()])),
         (false, Answer::json(400, r#"{"error":{"message":"no"}}"#)),
         (false, Answer::json(500, r#"{"error":{"message":"no"}}"#)),
         (false, Answer::json(200, r#"{"error":{"message":"no"}}"#)),

@@ -6,13 +6,14 @@
 //! `stream` cuts server-sent events and hands them to the rules of the dialect: `chat` for OpenAI's chunks,
 //! `typed` for OpenAI's typed events, `anthropic`. `json` scans an answer that is one JSON document. `translated` is for
 //! answers whose two sides speak different dialects: there nothing passes, but the codecs read and write. `continued` joins
-//! what another attempt says to an answer that broke off. `heard` measures what is said, for answers whose provider never tells.
+//! what another attempt says to an answer that broke off. `ended` tells whether an answer may be given again. `heard` measures what is said, for answers whose provider never tells.
 
 mod anthropic;
 mod chat;
 mod continued;
 mod converted;
 mod costed;
+mod ended;
 mod followed;
 mod heard;
 mod json;
@@ -32,6 +33,7 @@ use serde_json::Value;
 pub use self::converted::Conversion;
 use self::converted::Converted;
 pub use self::costed::{cost_in, with_cost};
+pub use self::ended::ended_by_model;
 use self::followed::Followed;
 pub use self::heard::Heard;
 use self::json::JsonScan;
@@ -80,6 +82,9 @@ pub struct Seen {
     pub cut: bool,
     /// An error that the provider reported inside the answer, the first one.
     pub error: Option<ApiError>,
+    /// A part of the answer ended otherwise than [a model ends it](crate::common::StopReason::is_of_model), which its client's dialect may
+    /// have no word for. Known of what codecs read; of what passes [`ended_by_model`] tells.
+    pub stopped: bool,
     /// What the answer consumed, as far as reported.
     pub usage: Option<Usage>,
     /// The provider goes on making the answer whoever listens, and tells what it consumed when it is asked for it later

@@ -406,7 +406,8 @@ pub(super) fn note(event: &Event<'_>, notes: &mut Notes) {
         Event::Error(error) if error.kind == ErrorKind::StreamCut => notes.seen.cut = true,
         Event::Error(error) => fail(notes, error.clone()),
         Event::End => notes.seen.complete = true,
-        Event::BlockEnd { .. } | Event::Logprobs { .. } | Event::Stop { .. } | Event::Extras(_) | Event::Ping => {}
+        Event::Stop { stop, .. } => notes.seen.stopped |= !stop.reason.is_of_model(),
+        Event::BlockEnd { .. } | Event::Logprobs { .. } | Event::Extras(_) | Event::Ping => {}
     }
 }
 

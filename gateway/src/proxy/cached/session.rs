@@ -27,6 +27,7 @@ use crate::cache::Cache;
 use crate::cache::fill::Fill;
 use crate::cache::memory::Writer;
 use crate::proxy::Gateway;
+use crate::proxy::aside::aside;
 use crate::proxy::custom::{only_answers, vacant};
 use crate::proxy::plugins::Screener;
 
@@ -158,7 +159,7 @@ impl SharedSession {
     /// The answer is over.
     fn end(&mut self) {
         if let Some(writer) = self.writer.take() {
-            self.cache.finish(writer);
+            aside(self.sent, || self.cache.finish(writer));
         }
     }
 
