@@ -189,7 +189,13 @@ async fn what_failed_is_not_kept() {
     let good = bodies::chat_answer("fine");
     let event = "data: {\"error\":{\"message\":\"overloaded\",\"type\":\"server_error\"}}\n\n";
     let cut = good[..good.len() - 5].to_owned();
+    let ended = |reason: &str| good.replace(r#""finish_reason":"stop""#, &format!(r#""finish_reason":"{reason}""#));
+    let failed = bodies::chat_finish().replace(r#""finish_reason":"stop""#, r#""finish_reason":"error""#);
+    assert!(ended("error") != good && failed != bodies::chat_finish());
     let answers = [
+        (false, Answer::json(200, ended("content_filter"))),
+        (false, Answer::json(200, ended("insufficient_system_resource"))),
+        (true, Answer::sse([bodies::chat_delta("half"), failed, bodies::DONE.to_owned()])),
         (false, Answer::json(400, r#"{"error":{"message":"no"}}"#)),
         (false, Answer::json(500, r#"{"error":{"message":"no"}}"#)),
         (false, Answer::json(200, r#"{"error":{"message":"no"}}"#)),
@@ -234,6 +240,19 @@ async fn a_request_may_want_a_new_answer() {
     assert_eq!(text(chat(&json!({"seed": 5.0, "top_p": 1}))).await, got("miss", 5));
     assert_eq!(text(chat(&json!({"top_p": 1.0, "seed": 5}))).await, got("hit", 5));
     assert_eq!(text(chat(&json!({"top_p": 1.0, "seed": 6}))).await, got("miss", 6));
+}
+
+/// A rule speaks in the client's place.
+#[tokio::test]
+async fn a_rule_may_say_what_is_kept() {
+    let stub = counting().await;
+    let rule = "[[routes]]\nwhen = { header = { x-once = \"1\" } }\nbody = { set = { cache = { no-store = true } } }\n";
+    let gateway = start(&stub, &format!("{}{rule}", model(KEEPS))).await;
+    for request in [chat(&json!({})), chat(&json!({"cache": {"ttl": 60}}))] {
+        assert_eq!(cache(&exchange(gateway.addr, &request.header("x-once", "1")).await), "miss");
+    }
+    assert_eq!(cache(&exchange(gateway.addr, &chat(&json!({}))).await), "miss");
+    assert!(stub.received().iter().all(|request| request.json().get("cache").is_none()));
 }
 
 /// Events of a kept stream come one after the other where the model says so.
@@ -320,6 +339,24 @@ async fn a_reload_may_shorten_the_time() {
         assert_eq!(ask().await, status, "{ttl}");
     }
     assert_eq!(stub.count(), 2);
+}
+
+/// A plugin that sends other headers makes other answers.
+#[tokio::test]
+async fn a_reload_may_change_what_plugins_send() {
+    let stub = counting().await;
+    let config = |level: &str| {
+        let provider = bodies::openai_provider("stub", &stub.origin());
+        let plugin = format!("[[plugins]]\nuse = \"headers\"\nupstream = {{ set = {{ x-level = \"{level}\" }} }}\n");
+        format!("{provider}{}{plugin}", model(KEEPS))
+    };
+    let gateway = Gateway::start(&config("strict")).await;
+    for (level, status) in [("strict", "miss"), ("strict", "hit"), ("off", "miss"), ("strict", "hit")] {
+        gateway.write("", &config(level));
+        let outcome = gateway.command(&["reload"]);
+        assert_eq!(outcome.code, Some(0), "{outcome:?}");
+        assert_eq!(cache(&exchange(gateway.addr, &chat(&json!({}))).await), status, "{level}");
+    }
 }
 
 /// Many distinct answers: memory is bounded, and the last ones are there.

@@ -13,6 +13,7 @@ use ai_gateway_tests::{Answer, Dice, Gate, Gateway, Step, Stub, StubFraming, bod
 use bytes::Bytes;
 use futures::future::join_all;
 use futures::{FutureExt, StreamExt};
+use serde_json::json;
 use tokio::net::TcpSocket;
 use tokio::sync::Barrier;
 
@@ -441,6 +442,55 @@ async fn an_error_says_that_its_connection_closes() {
         assert_eq!((reply.status, reply.header("connection")), (status, "keep-alive"), "{}", reply.text());
         second.send(&Request::get("/v1/models")).await;
         assert_eq!(second.reply().await.unwrap().status, 200);
+    }
+}
+
+/// What a provider refuses may be something that the request says of its own client, and that the others do not say.
+#[tokio::test]
+async fn a_refusal_of_what_is_left_out_is_not_shared() {
+    let labelled = |label: &str| {
+        let body = json!({"model": "m", "messages": [{"role": "user", "content": "Hello"}], "user": label});
+        Request::post(PATH, body.to_string())
+    };
+    let gate = Gate::new();
+    let of_stub = gate.clone();
+    let stub = Stub::start(move |request| match request.json()["user"].as_str() {
+        Some("bad") => Answer::json(400, r#"{"error":{"message":"user is bad","param":"user"}}"#).after(&of_stub),
+        _ => Answer::json(200, bodies::chat_answer("fine")),
+    })
+    .await;
+    let gateway = start(&stub, "cache = { ttl = \"10m\" }").await;
+    let (bad, good) = (labelled("bad"), labelled("good"));
+    let asks = async {
+        stub.next().await;
+        let follows = async {
+            gateway.followed(1).await;
+            gate.open();
+        };
+        tokio::join!(exchange(gateway.addr, &good), follows).0
+    };
+    let (bad, good) = tokio::join!(exchange(gateway.addr, &bad), asks);
+    assert_eq!((bad.status, bad.header("x-gateway-cache")), (400, "miss"));
+    assert_eq!((good.status, good.header("x-gateway-cache")), (200, "miss"), "{}", good.text());
+    assert_eq!(exchange(gateway.addr, &labelled("other")).await.header("x-gateway-cache"), "hit");
+}
+
+/// An error that the gateway words names the request of each client.
+#[tokio::test]
+async fn a_shared_error_names_the_request_that_it_is_told_to() {
+    let gate = Gate::new();
+    let stub = Stub::always(Answer::status(500).after(&gate)).await;
+    let gateway = start(&stub, "cache = { ttl = \"10m\" }\nretry = { attempts = 1, same_target = false }").await;
+    let request = Request::post("/v1/messages", bodies::message("m", false));
+    let opens = async {
+        gateway.followed(1).await;
+        gate.open();
+    };
+    let (replies, ()) = tokio::join!(join_all([&request, &request].map(|one| exchange(gateway.addr, one))), opens);
+    assert_eq!((statuses(&replies), stub.count()), ((1, 1), 1));
+    for reply in &replies {
+        let id = reply.json()["request_id"].clone();
+        assert_eq!((reply.status, id.as_str()), (502, Some(reply.header("x-request-id"))), "{}", reply.text());
     }
 }
 

@@ -8,6 +8,7 @@ use ai_gateway_tests::client::{H1, Reply, Request, exchange};
 use ai_gateway_tests::speak::{Heard, ask, hear};
 use ai_gateway_tests::{Answer, Gate, Gateway, Step, Stub, bodies};
 use futures::future::join_all;
+use serde_json::json;
 
 const SHARED: &str = "cache = { ttl = \"10m\" }\n";
 
@@ -150,5 +151,33 @@ async fn an_answer_is_drained_when_all_have_left() {
         .log_line(|line| (line["finish"] == "client_left" && line["cache"] == "miss").then(|| line.clone()))
         .await;
     assert_eq!(line["tokens"]["output"], 5, "{line}");
+    gateway.assert_healthy().await;
+}
+
+/// A stream that a plugin ends is over for its client, whose connection goes on. Nobody has left, and no more is read of it.
+#[tokio::test]
+async fn a_stream_ends_with_its_refusal() {
+    let words = [bodies::chat_role(), bodies::chat_delta("one "), bodies::chat_delta("forbidden two ")];
+    let gate = Gate::new();
+    let more = Step::Send(bodies::chat_delta("three ").into());
+    let stub = Stub::always(Answer::sse(words).step(Step::Wait(gate.clone())).step(more).step(Step::Stall)).await;
+    let provider = bodies::openai_provider("stub", &stub.origin());
+    let hash = bodies::key_hash("sk-k");
+    let config = format!(
+        "{provider}[models.m]\ntargets = [{{ provider = \"stub\", model = \"u\" }}]\n{SHARED}\
+         [[keys]]\nname = \"k\"\nhash = \"{hash}\"\non_abort = \"drain\"\n\
+         [[plugins]]\nuse = \"deny\"\nwords = [\"forbidden\"]\non = [\"answer\"]\nmessage = \"GUARD SAYS NO\"\n"
+    );
+    let mut gateway = Gateway::start(&config).await;
+    let mut client = H1::connect(gateway.addr).await;
+    let reply = client.exchange(&request().header("x-api-key", "sk-k")).await;
+    assert!(reply.complete && cache(&reply) == "miss", "{}", reply.text());
+    assert!(reply.text().contains("GUARD SAYS NO") && !reply.text().contains("forbidden"), "{}", reply.text());
+    gate.open();
+    stub.departed().await;
+    let next = client.exchange(&Request::get("/v1/models").header("x-api-key", "sk-k")).await;
+    assert_eq!(next.status, 200);
+    let line = gateway.log_line(|line| (line["cache"] == "miss").then(|| line.clone())).await;
+    assert_eq!((&line["fault"], &line["finish"]), (&json!("policy"), &json!("complete")), "{line}");
     gateway.assert_healthy().await;
 }

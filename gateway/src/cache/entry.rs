@@ -93,10 +93,10 @@ impl Entry {
         now.duration_since(self.meta.created).unwrap_or_default()
     }
 
-    /// Whether it may be used by who takes nothing older than `max_age`.
+    /// Whether it may be used by who takes nothing older than `max_age`. Of one that was made later than now, because a clock was set,
+    /// nobody knows how old it is.
     pub fn is_fresh(&self, now: SystemTime, max_age: Duration) -> bool {
-        let age = self.age(now);
-        age < self.meta.ttl.min(max_age)
+        self.meta.created <= now + SKEW && self.age(now) < self.meta.ttl.min(max_age)
     }
 
     /// About how many bytes of memory it takes.
@@ -115,11 +115,13 @@ impl Entry {
     }
 }
 
+/// How much the clocks of instances may differ.
+pub const SKEW: Duration = Duration::from_secs(60);
 /// Bytes for places in maps and for what an allocator adds.
 const OVERHEAD: usize = 1152;
 
 /// What of a header belongs to one answer and one connection.
-const OF_ONE_ANSWER: [&str; 11] = [
+const OF_ONE_ANSWER: [&str; 8] = [
     "connection",
     "transfer-encoding",
     "content-length",
@@ -128,16 +130,21 @@ const OF_ONE_ANSWER: [&str; 11] = [
     "x-request-id",
     "request-id",
     "x-amzn-requestid",
-    "x-gateway-attempts",
-    "x-gateway-cache",
-    "x-gateway-cost",
 ];
 /// How names begin of what belongs to one client.
 const OF_ONE_CLIENT: &str = "x-ratelimit-";
+/// How those of the gateway begin: most tell how one client stands, or what was done for it.
+const OURS: &str = "x-gateway-";
+/// Those that tell of the answer itself.
+const COMMON_OF_OURS: [&str; 3] = ["x-gateway-provider", "x-gateway-model", "x-gateway-dropped"];
 
 /// Whether a header is the same for all who get the answer.
 pub fn is_common(name: &HeaderName) -> bool {
-    !OF_ONE_ANSWER.contains(&name.as_str()) && !name.as_str().starts_with(OF_ONE_CLIENT)
+    let name = name.as_str();
+    if name.starts_with(OURS) {
+        return COMMON_OF_OURS.contains(&name);
+    }
+    !OF_ONE_ANSWER.contains(&name) && !name.starts_with(OF_ONE_CLIENT)
 }
 
 /// What of an answer's header is the same for all who get it, to be kept.
@@ -151,6 +158,23 @@ pub fn common_headers(headers: &HeaderMap) -> HeaderMap {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_tells_of_one_client_is_not_common() {
+        for (name, common) in [
+            ("content-type", true),
+            ("openai-processing-ms", true),
+            ("x-gateway-provider", true),
+            ("x-gateway-dropped", true),
+            ("x-gateway-budget-used", false),
+            ("x-gateway-cost", false),
+            ("x-gateway-cache-distance", false),
+            ("x-ratelimit-remaining-tokens", false),
+            ("x-request-id", false),
+        ] {
+            assert_eq!(is_common(&HeaderName::from_static(name)), common, "{name}");
+        }
+    }
 
     #[test]
     fn common_headers_hold_no_more_than_themselves() {

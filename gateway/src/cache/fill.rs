@@ -10,6 +10,8 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use ai_gateway_providers::Dialect;
+use ai_gateway_providers::answer::{AnswerForm, ended_by_model};
 use ai_gateway_providers::error::ApiError;
 use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_TYPE;
@@ -59,8 +61,10 @@ struct State {
     open: bool,
     /// Whether what all have read is forgotten.
     forgets: bool,
-    /// What it is kept as, once it is known to be whole.
-    keep: Option<Box<Meta>>,
+    /// Whether its request says what those of the others need not say.
+    personal: bool,
+    /// What it is kept as, once it is known to be whole, and the dialect in which a model says it.
+    keep: Option<(Box<Meta>, Option<Dialect>)>,
     /// What was wrong with it, whatever its clients were told.
     fault: Option<Arc<ApiError>>,
     /// What the call consumed, once it is known.
@@ -128,6 +132,7 @@ impl Fill {
                 readers: Vec::new(),
                 open,
                 forgets: false,
+                personal: false,
                 keep: None,
                 fault: None,
                 spent: None,
@@ -169,12 +174,12 @@ impl Fill {
 
     /// Resolves when nobody follows any more; nobody can join then.
     pub async fn deserted(&self) {
-        self.when(|state| {
-            let deserted = state.readers.iter().all(Option::is_none);
-            state.open &= !deserted;
-            deserted
-        })
-        .await;
+        self.when(State::is_deserted).await;
+    }
+
+    /// Whether nobody follows any more; nobody can join then.
+    pub fn is_deserted(&self) -> bool {
+        self.lock().is_deserted()
     }
 
     /// Nobody can join from here on, and it is not kept.
@@ -214,11 +219,11 @@ impl Fill {
     }
 
     /// The answer has turned out to be whole and successful: it is to be found when it has ended. Its header is added to `meta`
-    /// then.
-    pub fn keep(&self, meta: Meta) {
+    /// then. `said_in`: it is what a model says, in this dialect, and is only kept if the model has ended it.
+    pub fn keep(&self, meta: Meta, said_in: Option<Dialect>) {
         let mut state = self.lock();
         if !state.forgets {
-            state.keep = Some(Box::new(meta));
+            state.keep = Some((Box::new(meta), said_in));
         }
     }
 
@@ -226,6 +231,16 @@ impl Fill {
     pub fn spoil(&self, fault: ApiError) {
         let mut state = self.lock();
         (state.keep, state.fault) = (None, Some(Arc::new(fault)));
+    }
+
+    /// Its request says something of its own client, which another that asks the same need not say: that may be why it is refused.
+    pub fn is_personal(&self) -> bool {
+        self.lock().personal
+    }
+
+    /// Notes that, before anything can be seen.
+    pub fn set_personal(&self) {
+        self.lock().personal = true;
     }
 
     /// What was wrong with it.
@@ -236,14 +251,24 @@ impl Fill {
     /// What it is kept as, with the body, at its end.
     pub(super) fn kept(&self) -> Option<(Meta, Bytes)> {
         let mut state = self.lock();
-        let mut meta = *state.keep.take()?;
+        let (mut meta, said_in) = state.keep.take()?;
         let header = state.header.as_ref().filter(|_| state.phase == Phase::Flowing)?;
         (meta.status, meta.headers) = (header.status, common_headers(&header.headers));
         let mut body = BytesMut::with_capacity(state.length);
         state.chunks.iter().for_each(|chunk| body.extend_from_slice(chunk));
+        drop(state);
         // What passes is not read that closely; what stays is.
-        (meta.form != Form::Whole || !is_json(&meta) || serde_json::from_slice::<IgnoredAny>(&body).is_ok())
-            .then(|| (meta, body.freeze()))
+        let form = match meta.form {
+            Form::Whole => AnswerForm::Json,
+            Form::Stream(_) => AnswerForm::Stream,
+        };
+        let good = match said_in {
+            Some(dialect) => ended_by_model(&body, dialect, form),
+            None => {
+                form == AnswerForm::Stream || !is_json(&meta) || serde_json::from_slice::<IgnoredAny>(&body).is_ok()
+            }
+        };
+        good.then(|| (*meta, body.freeze()))
     }
 
     /// The end: of a whole answer, or of one that broke off. The first one stands.
@@ -295,6 +320,12 @@ impl Fill {
 }
 
 impl State {
+    fn is_deserted(&mut self) -> bool {
+        let deserted = self.readers.iter().all(Option::is_none);
+        self.open &= !deserted;
+        deserted
+    }
+
     fn close(&mut self) {
         self.open = false;
         self.forgets = true;

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use ai_gateway_providers::endpoint::Endpoint;
-use ai_gateway_providers::scan::{Counts, RequestScan, canonical_digest, without_attribution};
+use ai_gateway_providers::scan::{Counts, RequestScan, canonical_digest, says_any, without_attribution};
 use ai_gateway_providers::{Dialect, Operation};
 use http::HeaderMap;
 use sha2::{Digest, Sha256};
@@ -159,8 +159,8 @@ pub struct Asked<'a> {
     pub headers: &'a HeaderMap,
     /// What a rule changes in them.
     pub edits: Option<&'a HeaderEdits>,
-    /// Plugins that change where it goes or with what headers.
-    pub steering: &'a [Arc<str>],
+    /// Digests of the plugins that change where it goes or with what headers.
+    pub steering: &'a [[u8; 32]],
     /// The client's query.
     pub query: Option<&'a str>,
     /// The JSON body, as the provider would get it.
@@ -198,7 +198,7 @@ pub fn fingerprint(asked: &Asked<'_>) -> Option<Fingerprint> {
         parts.count(0);
     }
     parts.count(steering.len());
-    steering.iter().for_each(|name| parts.add(name.as_bytes()));
+    steering.iter().for_each(|digest| parts.add(digest));
     let passed = query.unwrap_or_default().split('&').filter(|pair| passes(pair));
     parts.count(passed.clone().count());
     passed.for_each(|pair| parts.add(pair.as_bytes()));
@@ -232,23 +232,33 @@ fn counts(name: &[u8], endpoint: &Endpoint) -> Counts {
         b"model" => Counts::Not,
         b"stream" => Counts::Not,
         b"stream_options" => Counts::Without("include_usage"),
-        name if left_out(endpoint.dialect).contains(&name) => Counts::Not,
+        name if left_out(endpoint.dialect).iter().any(|ignored| ignored.as_bytes() == name) => Counts::Not,
         _ => Counts::Whole,
     }
 }
 
 /// Fields that are for accounts, abuse reports or the provider's prompt cache, and in no answer. Responses repeat such fields
 /// in their answer, which is therefore only for who said the same.
-const fn left_out(dialect: Dialect) -> &'static [&'static [u8]] {
+const fn left_out(dialect: Dialect) -> &'static [&'static str] {
     match dialect {
         Dialect::OpenAiChat => {
-            &[b"user", b"metadata", b"safety_identifier", b"prompt_cache_key", b"prompt_cache_retention", b"store"]
+            &["user", "metadata", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "store"]
         }
-        Dialect::Anthropic => &[b"metadata"],
-        Dialect::Gemini => &[b"labels"],
-        Dialect::Bedrock => &[b"requestMetadata"],
+        Dialect::Anthropic => &["metadata"],
+        Dialect::Gemini => &["labels"],
+        Dialect::Bedrock => &["requestMetadata"],
         Dialect::OpenAiResponses | Dialect::Cohere | Dialect::Own(_) => &[],
     }
+}
+
+/// Whether a body has a field that changes no answer, and so is not in its fingerprint: a provider may refuse it all the same.
+pub fn is_personal(body: &[u8], endpoint: &Endpoint) -> bool {
+    says_any(body, |name| match endpoint.dialect {
+        // All say which model, and whether they want a stream.
+        Dialect::Own(_) if matches!(name, b"model" | b"stream") => false,
+        Dialect::Own(own) => own.dialect().cache_ignores().iter().any(|ignored| ignored.as_bytes() == name),
+        dialect => left_out(dialect).iter().any(|ignored| ignored.as_bytes() == name),
+    })
 }
 
 /// The form in which a request wants its answer. `json_array`: its stream as one JSON array (Gemini). `wants_cost`: a stream's

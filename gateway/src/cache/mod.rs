@@ -28,8 +28,8 @@ use std::time::SystemTime;
 use crate::clock::Time;
 use memory::{Kept, Writer};
 
-pub(crate) use entry::is_common;
 pub use entry::{Entry, Form, Meta};
+pub(crate) use entry::{SKEW, is_common};
 pub(crate) use memory::Memory;
 pub(crate) use metrics::CacheMetrics;
 pub(crate) use open::{OpenError, Opened, open};

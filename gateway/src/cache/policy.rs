@@ -6,7 +6,6 @@
 //! that offer tools of the client, or ask for a temperature above zero, only where the model says so.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use ai_gateway_providers::Operation;
@@ -40,8 +39,8 @@ pub struct Asked<'a> {
     pub model: &'a Model,
     /// What a rule changes in the headers for the provider.
     pub edits: Option<&'a HeaderEdits>,
-    /// Plugins that change where it goes or with what headers.
-    pub steering: &'a [Arc<str>],
+    /// Digests of the plugins that change where it goes or with what headers.
+    pub steering: &'a [[u8; 32]],
 }
 
 impl<'a> Asked<'a> {

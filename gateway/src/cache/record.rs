@@ -1,7 +1,7 @@
 //! How an entry is written where it leaves the process: on a disk, in a Redis.
 //!
 //! ```text
-//! "agcache1" | SHA-256 of the rest | length of the description, u32 LE | length of the body, u32 LE | description: JSON | body
+//! "agcache2" | SHA-256 of the rest | length of the description, u32 LE | length of the body, u32 LE | description: JSON | body
 //! ```
 
 use std::borrow::Cow;
@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Entry, Fingerprint, Form, Meta};
 
-const MAGIC: [u8; 8] = *b"agcache1";
+const MAGIC: [u8; 8] = *b"agcache2";
 /// Bytes before the description.
 const HEAD: usize = 8 + 32 + 4 + 4;
 /// A longer description is damage.

@@ -120,6 +120,19 @@ fn an_old_answer_is_none() {
     assert_eq!(memory.len(), 1);
 }
 
+/// The clock was fast, and has been set since.
+#[test]
+fn an_answer_of_the_future_is_none() {
+    let memory = memory(10_000);
+    let mut early = Entry::clone(&entry(1, 10));
+    early.meta.created = memory.time.now() + Duration::from_secs(30);
+    memory.insert(Arc::new(early.clone()));
+    assert!(has(&memory, 1), "clocks differ by a little");
+    early.meta.created += Duration::from_secs(3600);
+    memory.insert(Arc::new(early));
+    assert!(!has(&memory, 1));
+}
+
 #[test]
 fn a_late_reader_gets_all_there_is_and_follows() {
     let memory = memory(1 << 20);
@@ -133,7 +146,7 @@ fn a_late_reader_gets_all_there_is_and_follows() {
     let mut late = memory.begin(fingerprint(1), Form::Whole, true).unwrap_err();
     assert_eq!(read(&mut late), (b"one ".to_vec(), None));
     writer.push(b"two");
-    writer.fill().keep(meta(1));
+    writer.fill().keep(meta(1), None);
     let kept = writer.finish().unwrap();
     assert_eq!(read(&mut early), (b"two".to_vec(), Some(Next::End)));
     assert_eq!(read(&mut late), (b"two".to_vec(), Some(Next::End)));
@@ -151,7 +164,7 @@ fn what_breaks_off_is_an_error_and_not_kept() {
         let writer = lead(&memory, 1);
         let mut reader = memory.begin(fingerprint(1), Form::Whole, true).unwrap_err();
         writer.begin(header());
-        writer.fill().keep(meta(1));
+        writer.fill().keep(meta(1), None);
         (0..length).for_each(|_| writer.push(b"x"));
         drop(writer);
         assert_eq!(read(&mut reader), (vec![b'x'; length], Some(Next::Broken)));
@@ -206,7 +219,7 @@ fn a_large_answer_is_forgotten_behind_its_readers() {
     let memory = memory(4 << 20);
     let writer = lead(&memory, 1);
     writer.begin(header());
-    writer.fill().keep(meta(1));
+    writer.fill().keep(meta(1), None);
     let (mut reader, mut stalled) = (writer.fill().join_first(), writer.fill().join().unwrap());
     let chunk = vec![b'x'; 100_000];
     let mut got = 0;
@@ -278,7 +291,7 @@ fn a_purge_takes_what_it_names_and_keeps_nothing_that_is_under_way() {
     (0..3).for_each(|number| drop(memory.insert(entry(number, 10))));
     let writer = lead(&memory, 9);
     writer.begin(header());
-    writer.fill().keep(meta(9));
+    writer.fill().keep(meta(9), None);
     assert_eq!(memory.purge(&Purge::Key("other".into())), 0);
     assert_eq!(memory.purge(&Purge::Fingerprint(fingerprint(1))), 1);
     assert!(writer.finish().is_none());
@@ -353,7 +366,7 @@ async fn what_ends_while_a_purge_runs_does_not_survive_it() {
     let begin = |number, share| {
         let writer = cache.memory.begin(fingerprint(number), Form::Whole, share).unwrap();
         writer.begin(header());
-        writer.fill().keep(meta(number));
+        writer.fill().keep(meta(number), None);
         writer
     };
     cache.finish(begin(1, true));
@@ -388,7 +401,7 @@ fn a_purge_of_one_request_leaves_the_calls_of_others_alone() {
     let [own, other] = [1, 2].map(|number| {
         let writer = lead(&memory, number);
         writer.begin(header());
-        writer.fill().keep(meta(number));
+        writer.fill().keep(meta(number), None);
         writer
     });
     assert_eq!(memory.purge(&Purge::Fingerprint(fingerprint(1))), 1);
@@ -418,7 +431,7 @@ fn a_million_answers_are_bounded() {
             largest = largest.max(memory.size());
         }
         if random.u8(..) > 20 {
-            writer.fill().keep(meta(number));
+            writer.fill().keep(meta(number), None);
             writer.finish();
         }
         largest = largest.max(memory.size());
@@ -467,7 +480,7 @@ proptest! {
                 writer.push(chunk);
                 prop_assert!(memory.size() <= 110_000, "{}", memory.size());
             }
-            writer.fill().keep(meta(number));
+            writer.fill().keep(meta(number), None);
             if whole {
                 writer.finish();
             }

@@ -14,6 +14,7 @@ use std::time::Duration;
 use ai_gateway_plugins::{Plugin as Built, Settings, SettingsError, SettingsHost};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -76,13 +77,18 @@ pub struct PluginConfig {
     pub files: Vec<PathBuf>,
     /// The plugin itself.
     pub plugin: Arc<dyn Built>,
+    /// Of everything that it was made of: another one where it may do something else. Answers are kept by it if the plugin steers
+    /// requests.
+    pub digest: [u8; 32],
 }
 
 impl PluginConfig {
     /// For all requests, closed on errors, with the usual timeout.
     pub fn new(name: impl Into<Arc<str>>, plugin: Arc<dyn Built>) -> Self {
+        let name = name.into();
+        let digest = Sha256::digest(name.as_bytes()).into();
         let (when, files) = Default::default();
-        Self { name: name.into(), when, on_error: OnError::Closed, timeout: TIMEOUT, files, plugin }
+        Self { name, when, on_error: OnError::Closed, timeout: TIMEOUT, files, plugin, digest }
     }
 
     /// Whether its files can be written, or made.
@@ -98,7 +104,7 @@ impl PluginConfig {
 /// Two are the same only if they are one: a plugin may keep anything.
 impl PartialEq for PluginConfig {
     fn eq(&self, other: &Self) -> bool {
-        let Self { name, when, on_error, timeout, files, plugin } = self;
+        let Self { name, when, on_error, timeout, files, plugin, digest: _ } = self;
         *name == other.name
             && *when == other.when
             && *on_error == other.on_error
@@ -110,7 +116,7 @@ impl PartialEq for PluginConfig {
 
 impl fmt::Debug for PluginConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, when, on_error, timeout, files, plugin } = self;
+        let Self { name, when, on_error, timeout, files, plugin, digest: _ } = self;
         f.debug_struct("PluginConfig")
             .field("name", name)
             .field("when", when)
@@ -141,9 +147,12 @@ pub(super) fn resolve(
         let when = plugin.when.map(|when| when.resolve(cx)).unwrap_or_default();
         let timeout = cx.duration(plugin.timeout.as_ref()).unwrap_or(TIMEOUT);
         let name = name(plugin.name, &plugin.use_, &mut names, cx);
-        let host = Outside { env: cx.env, dir: &cx.dir, models, providers, outputs: RefCell::default() };
-        match cx.plugins.build(&plugin.use_.value, &Settings::new(settings, &host).within(timeout)) {
+        let (outputs, read) = Default::default();
+        let host = Outside { env: cx.env, dir: &cx.dir, models, providers, outputs, read };
+        let settings = Settings::new(settings, &host).within(timeout);
+        match cx.plugins.build(&plugin.use_.value, &settings) {
             Some(Ok(built)) => plugins.push(PluginConfig {
+                digest: host.digest(&name, &plugin.use_.value, &settings),
                 name,
                 when,
                 on_error: plugin.on_error.unwrap_or_default(),
@@ -239,15 +248,33 @@ struct Outside<'a> {
     providers: &'a BTreeMap<String, Option<ProviderConfig>>,
     /// Asked for so far.
     outputs: RefCell<Vec<PathBuf>>,
+    /// What they have read of it.
+    read: RefCell<Sha256>,
+}
+
+impl Outside<'_> {
+    fn digest(&self, name: &str, use_: &str, settings: &Settings<'_>) -> [u8; 32] {
+        let table = settings.read::<toml::Table>().unwrap_or_default().to_string();
+        [name, use_, &table].iter().for_each(|part| self.note(part.as_bytes()));
+        self.read.take().finalize().into()
+    }
+
+    fn note(&self, part: &[u8]) {
+        let mut read = self.read.borrow_mut();
+        read.update((part.len() as u64).to_le_bytes());
+        read.update(part);
+    }
 }
 
 impl SettingsHost for Outside<'_> {
     fn secret(&self, text: &str) -> Result<String, String> {
-        secret::fetch(text, self.dir, self.env).map(|secret| secret.expose().to_owned())
+        let secret = secret::fetch(text, self.dir, self.env).map(|secret| secret.expose().to_owned());
+        secret.inspect(|secret| self.note(secret.as_bytes()))
     }
 
     fn file(&self, path: &str) -> Result<Vec<u8>, String> {
-        self.env.read(&self.path(path)).map_err(|error| format!("`{path}` cannot be read: {error}"))
+        let file = self.env.read(&self.path(path)).map_err(|error| format!("`{path}` cannot be read: {error}"));
+        file.inspect(|file| self.note(file))
     }
 
     fn path(&self, path: &str) -> PathBuf {

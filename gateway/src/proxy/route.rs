@@ -95,15 +95,16 @@ pub fn route(
     if let Some(names) = anthropics {
         may_fall_back(exchange, &model, &names).map_err(|error| error.with_param("fallbacks"))?;
     }
-    let has_cache = json && model.cache.is_some();
-    let cache_field = if has_cache { cache_field(&body).map_err(unreadable)?.map(Box::new) } else { None };
+    if !json {
+        return Ok(Routed { model, body, scan, cache_field: None });
+    }
+    let mut edited = edits.apply(&body);
+    // Behind the rule, which may speak in the client's place.
+    let cache_field = model.cache.as_ref().map(|_| cache_field(&edited)).transpose().map_err(unreadable)?.flatten();
     if cache_field.is_some() {
-        edits.remove.push("cache".to_owned());
+        edited = FieldEdits { set: Vec::new(), remove: vec!["cache".to_owned()] }.apply(&edited);
     }
-    if !json || edits.is_empty() {
-        return Ok(Routed { model, body, scan, cache_field });
-    }
-    let edited = edits.apply(&body);
+    let cache_field = cache_field.map(Box::new);
     let unchanged = edited.as_ptr() == body.as_ptr();
     let scan = if unchanged { scan } else { plan::scan(&header.headers, endpoint, &edited).map_err(edited_badly)? };
     Ok(Routed { model, body: edited, scan, cache_field })

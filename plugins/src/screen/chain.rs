@@ -1,6 +1,7 @@
 //! One text through all hooks, one after the other.
 
-use std::time::Instant;
+use std::cell::Cell;
+use std::time::{Duration, Instant};
 
 use super::Hooked;
 use crate::text::Stage;
@@ -24,14 +25,19 @@ pub(super) fn run(
     };
     let mut refused = None;
     if !hook.off {
+        // The time of those behind it is not its own.
+        let behind = Cell::new(Duration::ZERO);
         let mut next = |text: &str| {
             if refused.is_none() {
+                let begun = Instant::now();
                 refused = run(hooks, stages, part, text, false, out);
+                behind.set(behind.get() + begun.elapsed());
             }
         };
         let begun = Instant::now();
         let fed = stage.feed(part, text, end, hook.hold, &mut *hook.hook, &mut next);
-        let fed = fed.and_then(|flow| hook.policy.called(&flow, begun.elapsed()).map(|()| flow));
+        let took = begun.elapsed().saturating_sub(behind.get());
+        let fed = fed.and_then(|flow| hook.policy.called(&flow, took).map(|()| flow));
         match fed {
             Ok(Flow::Pass) => {}
             Ok(Flow::Refuse(rejection)) => return Some(rejection),

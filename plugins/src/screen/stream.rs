@@ -1,9 +1,10 @@
 //! The texts of a stream through the hooks.
 
+use super::whole::screen_block;
 use super::{Hooked, chain};
 use crate::providers::Dialect;
 use crate::providers::codec::{Maker, Platform, StreamDecoder, codec};
-use crate::providers::common::{Block, Content, Delta, Event, Opaque, ProviderTag, Stop, StopReason, Str};
+use crate::providers::common::{Block, Content, Delta, Event, Json, Opaque, ProviderTag, Stop, StopReason, Str};
 use crate::text::Stage;
 use crate::{Part, PartKind, Rejection};
 
@@ -21,6 +22,7 @@ pub struct Screen {
 
 /// The same for a stream whose events have been read: those that come out of another screen.
 pub struct EventScreen {
+    dialect: Dialect,
     hooks: Vec<Hooked>,
     blocks: Vec<Open>,
     /// Which text is being gathered, and what of it: pieces of one text that come together are looked at, and written, as one.
@@ -77,7 +79,7 @@ impl Screen {
     pub fn new(dialect: Dialect, hooks: Vec<Hooked>, seed: &str) -> Self {
         let maker = Maker { provider: ProviderTag::of(""), platform: Platform::Native, model: "", id_seed: seed };
         let decoder = codec(dialect).stream_decoder(&maker);
-        Self { decoder, events: EventScreen::new(hooks) }
+        Self { decoder, events: EventScreen::new(dialect, hooks) }
     }
 
     /// Takes the next chunk. `end`: nothing follows. After a refusal nothing more comes out.
@@ -126,10 +128,11 @@ impl Screen {
 }
 
 impl EventScreen {
-    /// For texts that go through `hooks`.
+    /// For texts that go through `hooks`, of a stream in the client's `dialect`.
     #[must_use]
-    pub fn new(hooks: Vec<Hooked>) -> Self {
+    pub fn new(dialect: Dialect, hooks: Vec<Hooked>) -> Self {
         Self {
+            dialect,
             hooks,
             blocks: Vec::new(),
             gathering: None,
@@ -169,7 +172,18 @@ impl EventScreen {
             return;
         }
         match event {
-            Event::BlockStart { choice, index, block } => self.begin(choice, index, block, sink),
+            Event::BlockStart { choice, index, mut block } => {
+                if let Content::Foreign(foreign) = &mut block.content
+                    && let Some(rejection) = self.foreign(&mut foreign.raw)
+                {
+                    return self.refuse(rejection, sink);
+                }
+                self.begin(choice, index, block, sink);
+            }
+            Event::Delta { choice, index, delta: Delta::Foreign(mut raw) } => match self.foreign(&mut raw) {
+                Some(rejection) => self.refuse(rejection, sink),
+                None => sink(Event::Delta { choice, index, delta: Delta::Foreign(raw) }),
+            },
             Event::BlockEnd { choice, index } => {
                 self.flush(choice, index, sink);
                 if !self.over {
@@ -190,6 +204,18 @@ impl EventScreen {
                 self.over = true;
             }
             event => sink(event),
+        }
+    }
+
+    /// A block that only this dialect has comes whole, and once more when it is finished. Why the answer must not go on, if so.
+    fn foreign(&mut self, raw: &mut Json<'_>) -> Option<Rejection> {
+        match screen_block(raw.get(), self.dialect, &mut self.hooks) {
+            Ok(None) => None,
+            Ok(Some(edited)) => {
+                *raw = Json::parse(&edited).map(Json::into_owned).unwrap_or_default();
+                None
+            }
+            Err(rejection) => Some(rejection),
         }
     }
 

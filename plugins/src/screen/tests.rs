@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use proptest::prelude::*;
 
 use super::*;
-use crate::Window;
-use crate::providers::Dialect;
 use crate::providers::common::{Delta, Event};
+use crate::providers::{Dialect, Operation};
+use crate::{Answer, AnswerBody, Window};
 
 /// Refuses `stop`, changes `b` to `c`, and counts how often it is asked.
 struct Counts(Arc<AtomicUsize>);
@@ -144,6 +144,93 @@ fn a_signature_goes_out_behind_what_it_signs_and_only_if_that_is_the_same() {
             _ => {}
         });
         assert_eq!(out, expected);
+    }
+}
+
+/// Takes its time.
+struct Slow(Duration);
+
+impl TextHook for Slow {
+    fn on_text(&mut self, _: &mut Window<'_>) -> Result<Flow, Failure> {
+        std::thread::sleep(self.0);
+        Ok(Flow::Pass)
+    }
+}
+
+/// Fails what takes longer than this, and then nothing passes.
+struct Impatient(Duration);
+
+impl Policy for Impatient {
+    fn failed(&self, failure: &Failure) -> Option<Rejection> {
+        Some(Rejection { status: 500, message: failure.0.clone() })
+    }
+
+    fn called(&self, _: &Flow, time: Duration) -> Result<(), Failure> {
+        if time < self.0 { Ok(()) } else { Err("too slow".into()) }
+    }
+}
+
+#[test]
+fn a_hook_answers_for_its_own_time() {
+    let (slow, limit) = (Duration::from_millis(300), Duration::from_millis(200));
+    let hooks = |limits: [Duration; 2]| {
+        let [first, second] = limits.map(|limit| Arc::new(Impatient(limit)));
+        vec![Hooked::new(Box::new(Slow(Duration::ZERO)), 0, first), Hooked::new(Box::new(Slow(slow)), 0, second)]
+    };
+    for (hooks, refused) in [(hooks([limit, 10 * slow]), false), (hooks([10 * slow, limit]), true)] {
+        let mut screen = Screen::new(Dialect::OpenAiChat, hooks, "seed");
+        screen.feed(stream(&[(0, "text")]).concat().as_bytes(), false, &mut |_| {});
+        assert_eq!(screen.refused().is_some(), refused);
+    }
+}
+
+/// Who reads Gemini's answer reads the texts of a message as one.
+#[test]
+fn texts_of_one_message_are_looked_at_as_one() {
+    let part = |parts: &[&str]| {
+        let parts: Vec<_> = parts.iter().map(|text| serde_json::json!({ "text": text })).collect();
+        serde_json::json!({ "content": { "parts": parts } })
+    };
+    for (said, expected) in [
+        ([part(&["ab", "b"]), part(&["a"])], [part(&["", "acc"]), part(&["a"])]),
+        ([part(&["a", "a"]), part(&["b"])], [part(&["a", "a"]), part(&["c"])]),
+    ] {
+        let said = serde_json::json!({ "candidates": said }).to_string();
+        let mut answer = Answer::new(Dialect::Gemini, Operation::Chat, AnswerBody::Json(said.into()));
+        let hook = Hooked::new(Box::new(Late), 64, Arc::new(Strict));
+        assert_eq!(screen_whole(&mut answer, &mut [hook]), None);
+        let became: serde_json::Value = serde_json::from_slice(answer.json().unwrap()).unwrap();
+        assert_eq!(became, serde_json::json!({ "candidates": expected }));
+    }
+}
+
+/// Calls of OpenAI's own tools come whole, and the client runs them.
+#[test]
+fn blocks_of_one_dialect_are_looked_at_in_streams() {
+    let event = |data: serde_json::Value| format!("event: {}\ndata: {data}\n\n", data["type"].as_str().unwrap());
+    let item = |commands: &[&str]| serde_json::json!({"type": "shell_call", "id": "s", "call_id": "c", "action": {"commands": commands}});
+    let told =
+        |kind: &str, item: serde_json::Value| event(serde_json::json!({"type": kind, "output_index": 0, "item": item}));
+    let stream = |command: &str| {
+        [
+            event(serde_json::json!({"type": "response.created", "response": {"id": "r", "model": "m", "status": "in_progress", "output": []}})),
+            told("response.output_item.added", item(&[])),
+            told("response.output_item.done", item(&[command])),
+            event(serde_json::json!({"type": "response.completed", "response": {"id": "r", "model": "m", "status": "completed",
+                "output": [item(&[command])]}})),
+        ]
+        .concat()
+    };
+    for (command, expected) in [("echo b", Some(r#"["echo c"]"#)), ("echo a", Some(r#"["echo a"]"#)), ("stop", None)] {
+        let hook = Hooked::new(Box::new(Counts(Arc::default())), 16, Arc::new(Strict));
+        let mut screen = Screen::new(Dialect::OpenAiResponses, vec![hook], "seed");
+        let mut ran = None;
+        screen.feed(stream(command).as_bytes(), true, &mut |event| {
+            if let Event::Delta { delta: Delta::Foreign(raw), .. } = event {
+                ran = Some(raw.to_value()["action"]["commands"].to_string());
+            }
+        });
+        assert_eq!((ran.as_deref(), screen.refused().is_some()), (expected, expected.is_none()), "{command}");
     }
 }
 

@@ -4,8 +4,9 @@ use bytes::Bytes;
 
 use super::{Hooked, chain};
 use crate::fields::Object;
-use crate::providers::Operation;
 use crate::providers::common::{Block, Choice, Content, Response, Stop, StopReason};
+use crate::providers::scan::{block_texts, edit_block};
+use crate::providers::{Dialect, Operation};
 use crate::text::Stage;
 use crate::{Answer, AnswerBody, Part, PartKind, Rejection, Text, TextKind};
 
@@ -15,27 +16,65 @@ pub fn screen_whole(answer: &mut Answer, hooks: &mut [Hooked]) -> Option<Rejecti
     if hooks.is_empty() {
         return None;
     }
-    let mut refused = None;
-    let restores = hooks.iter().all(|hook| hook.restores);
-    let screen = |text: &Text<'_>| {
-        let part = part_of(text)?;
-        if refused.is_some() {
-            return None;
+    let screened = screen_texts(&answer.texts(), hooks);
+    let mut edited = match screened {
+        Ok(edited) => edited.into_iter().peekable(),
+        Err(rejection) => {
+            refuse_whole(answer, &rejection);
+            return Some(rejection);
         }
-        let mut stages: Vec<Stage> = hooks.iter().map(|_| Stage::default()).collect();
-        let mut out = String::new();
-        refused = chain::run(hooks, &mut stages, part, &text.text, true, &mut |text| out.push_str(text));
-        stages.iter().any(Stage::is_edited).then_some(out)
     };
-    if restores {
-        answer.restore_texts(screen);
-    } else {
-        answer.edit_texts(screen);
+    let restores = restore(hooks);
+    if edited.peek().is_some() {
+        let edit = |text: &Text<'_>| edited.next_if(|(number, _)| *number == text.number).map(|(_, new)| new);
+        if restores {
+            answer.restore_texts(edit);
+        } else {
+            answer.edit_texts(edit);
+        }
     }
-    if let Some(rejection) = &refused {
-        refuse_whole(answer, rejection);
+    None
+}
+
+/// Runs `hooks` over the texts of one block that came whole. Gives back what it has become, if any was changed.
+///
+/// # Errors
+/// One refuses.
+pub(super) fn screen_block(block: &str, dialect: Dialect, hooks: &mut [Hooked]) -> Result<Option<String>, Rejection> {
+    let mut edited = screen_texts(&block_texts(block.as_bytes(), dialect), hooks)?.into_iter().peekable();
+    if edited.peek().is_none() {
+        return Ok(None);
     }
-    refused
+    let edit = |text: &Text<'_>| edited.next_if(|(number, _)| *number == text.number).map(|(_, new)| new);
+    Ok(edit_block(block, dialect, restore(hooks), edit))
+}
+
+/// Whether `hooks` only bring back what the client said.
+fn restore(hooks: &[Hooked]) -> bool {
+    hooks.iter().all(|hook| hook.restores)
+}
+
+/// Runs `hooks` over `texts`: the numbers of those that are to be changed, in their order, and what they become. Those that go on with
+/// each other are looked at as one.
+fn screen_texts(texts: &[Text<'_>], hooks: &mut [Hooked]) -> Result<Vec<(usize, String)>, Rejection> {
+    let mut edited = Vec::new();
+    for message in texts.chunk_by(|_, next| next.goes_on) {
+        let Some(part) = message.first().and_then(part_of) else { continue };
+        let mut stages: Vec<Stage> = hooks.iter().map(|_| Stage::default()).collect();
+        let mut screened = Vec::with_capacity(message.len());
+        for (text, left) in message.iter().zip((0..message.len()).rev()) {
+            let mut out = String::new();
+            let refused = chain::run(hooks, &mut stages, part, &text.text, left == 0, &mut |text| out.push_str(text));
+            if let Some(rejection) = refused {
+                return Err(rejection);
+            }
+            screened.push((text.number, out));
+        }
+        if stages.iter().any(Stage::is_edited) {
+            edited.append(&mut screened);
+        }
+    }
+    Ok(edited)
 }
 
 /// Which part of an answer a text of it is; `None`: none that is looked at.

@@ -7,7 +7,7 @@
 //! `typed` for OpenAI's typed events, `anthropic`. `json` scans an answer that is one JSON document. `translated` is for
 //! answers whose two sides speak different dialects: there nothing passes, but the codecs read and write. `continued` joins
 //! what another attempt says to an answer that broke off. `heard` measures what is said, for answers whose provider never tells.
-//! `blocked` tells answers that a filter of the provider's keeps back.
+//! `blocked` tells answers that a filter of the provider's keeps back, `ended` those that a model has ended, which may be given again.
 
 mod anthropic;
 mod blocked;
@@ -15,6 +15,7 @@ mod chat;
 mod continued;
 mod converted;
 mod costed;
+mod ended;
 mod followed;
 mod heard;
 mod json;
@@ -35,6 +36,7 @@ use self::blocked::Filter;
 pub use self::converted::Conversion;
 use self::converted::Converted;
 pub use self::costed::{cost_in, with_cost};
+pub use self::ended::ended_by_model;
 use self::followed::Followed;
 pub use self::heard::Heard;
 use self::json::JsonScan;
@@ -89,6 +91,9 @@ pub struct Seen {
     /// several choices another may yet say something, and take that back. Of a JSON document it is known at its end, and only if
     /// [asked for](Observer::judging_whole).
     pub blocked: bool,
+    /// A part of the answer ended otherwise than [a model ends it](crate::common::StopReason::is_of_model), which its client's dialect may
+    /// have no word for. Known of what codecs read; of what passes [`ended_by_model`] tells.
+    pub ended_otherwise: bool,
     /// What the answer consumed, as far as reported.
     pub usage: Option<Usage>,
     /// The provider goes on making the answer whoever listens, and tells what it consumed when it is asked for it later

@@ -430,7 +430,10 @@ pub(super) fn note(event: &Event<'_>, notes: &mut Notes) {
         Event::Error(error) if error.kind == ErrorKind::StreamCut => notes.seen.cut = true,
         Event::Error(error) => fail(notes, error.clone()),
         Event::End => notes.seen.complete = true,
-        Event::Stop { stop, .. } => notes.filtered(Filter::of(stop)),
+        Event::Stop { stop, .. } => {
+            notes.filtered(Filter::of(stop));
+            notes.seen.ended_otherwise |= !stop.reason.is_of_model();
+        }
         Event::BlockEnd { .. } | Event::Logprobs { .. } | Event::Extras(_) | Event::Ping => {}
     }
 }

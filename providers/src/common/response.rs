@@ -102,6 +102,14 @@ pub enum StopReason {
     Other,
 }
 
+impl StopReason {
+    /// Whether the model ended, or the room that its request left it: no filter, no pause, no accident.
+    #[must_use]
+    pub const fn is_of_model(self) -> bool {
+        matches!(self, Self::End | Self::StopSequence | Self::MaxTokens | Self::ContextWindow | Self::ToolCalls)
+    }
+}
+
 /// A token of the answer and its probability.
 #[derive(Debug, Clone, ToStatic, PartialEq, Default)]
 pub struct TokenLogprob<'a> {

@@ -40,7 +40,7 @@ pub(crate) fn texts(own: Own, body: &[u8], side: Side) -> Option<Vec<Text<'stati
     let mut found = Vec::new();
     let mut take = |kind, json, text: &mut Str<'_>| {
         let number = found.len();
-        found.push(Text { kind, text: text.as_str().to_owned().into(), json, number });
+        found.push(Text { kind, text: text.as_str().to_owned().into(), json, number, goes_on: false });
     };
     match side {
         Side::Request => of_request(&mut own.decode_request(body, &Call::default()).ok()?, &mut take),
@@ -58,7 +58,7 @@ pub(crate) fn edit_texts(
 ) -> Option<(Option<Bytes>, usize)> {
     let (mut number, mut count) = (0, 0);
     let mut change = |kind, json, text: &mut Str<'_>| {
-        let new = edit(&Text { kind, text: text.as_str().into(), json, number });
+        let new = edit(&Text { kind, text: text.as_str().into(), json, number, goes_on: false });
         number += 1;
         if let Some(new) = new {
             *text = new.into();

@@ -29,13 +29,17 @@ pub enum Tools {
 }
 
 /// Fields that tie an answer to its moment or to what a provider keeps, unless they are `null`, `false` or empty.
-const ONCE: [&str; 11] = [
+const ONCE: [&str; 14] = [
     "previous_response_id",
     "thread",
     "conversation",
     "background",
     "web_search_options",
     "search_parameters",
+    // Qwen's, with its options, and those of Groq's systems that search.
+    "enable_search",
+    "search_options",
+    "search_settings",
     "plugins",
     "mcp_servers",
     "container",
@@ -347,6 +351,9 @@ mod tests {
             (r#"{"plugins":[ ]}"#, chat, None),
             (r#"{"plugins":[{"id":"web"}]}"#, chat, Some("plugins")),
             (r#"{"web_search_options":{"a":1}}"#, chat, Some("web_search_options")),
+            (r#"{"enable_search":true}"#, chat, Some("enable_search")),
+            (r#"{"enable_search":false}"#, chat, None),
+            (r#"{"search_settings":{"country":"de"}}"#, chat, Some("search_settings")),
             (r#"{"container":"c"}"#, Dialect::Anthropic, Some("container")),
             (r#"{"thread":{"type":"create"}}"#, Dialect::Anthropic, Some("thread")),
         ] {

@@ -1,13 +1,15 @@
 //! What a JSON body says, apart from how it is spelled: a digest that is the same for two bodies if and only if they say
 //! the same.
 //!
-//! Two objects say the same if they have the same members, in whichever order; two numbers if they are the same decimal
+//! Two objects say the same if they have the same members, in whichever order, unless they are what a member called `properties`
+//! holds: a model answers in the order of its schema's; two numbers if they are the same decimal
 //! number (`1`, `1.0`, `10e-1`); two strings if they are the same text, however escaped. White space says nothing. Everything
 //! else does: the order of an array, the case of a letter, a member that is `null` against none, an object in which one name
 //! stands twice.
 //!
 //! Each value is written in one form that depends on nothing but what it says, and that no other value has: short ones as
-//! they are, with their length; longer ones as their SHA-256. An object's members are sorted by their names in that form. So
+//! they are, with their length; longer ones as their SHA-256. An object's members are sorted by their names in that form, where their
+//! order says nothing. So
 //! a body is read once, its long texts are hashed where they stand, and what is held at a time is no more than about one
 //! mebibyte for each level of nesting, and no more than twice the body.
 
@@ -47,7 +49,7 @@ pub fn canonical_digest(body: &[u8], counts: impl Fn(&[u8]) -> Counts) -> Option
     if !writer.cursor.enter(b'{') {
         return None;
     }
-    writer.members_of(0, &counts)?;
+    writer.members_of(0, &counts, false)?;
     Some(Sha256::digest(&writer.out).into())
 }
 
@@ -70,7 +72,8 @@ struct Member {
 }
 
 impl Writer<'_> {
-    fn value(&mut self, depth: usize) -> Option<()> {
+    /// `ordered`: if it is an object, the order of its members says something.
+    fn value(&mut self, depth: usize, ordered: bool) -> Option<()> {
         if depth > MAX_DEPTH {
             return None;
         }
@@ -80,7 +83,7 @@ impl Writer<'_> {
             Some(b'{') => {
                 self.cursor.enter(b'{');
                 let start = self.begin();
-                self.members_of(depth, &|_| Counts::Whole)?;
+                self.members_of(depth, &|_| Counts::Whole, ordered)?;
                 self.end(start, b'o');
             }
             Some(first @ (b'n' | b't' | b'f')) => {
@@ -150,7 +153,7 @@ impl Writer<'_> {
         let start = self.begin();
         let mut hasher = None;
         while self.cursor.next_element() {
-            self.value(depth + 1)?;
+            self.value(depth + 1, false)?;
             if self.out.len() - start > PIECE {
                 let piece = self.out.get(start + 2..).unwrap_or_default();
                 hasher.get_or_insert_with(Sha256::new).update(piece);
@@ -168,8 +171,8 @@ impl Writer<'_> {
         Some(())
     }
 
-    /// The members of the object that was entered, sorted.
-    fn members_of(&mut self, depth: usize, counts: &dyn Fn(&[u8]) -> Counts) -> Option<()> {
+    /// The members of the object that was entered, sorted unless they are `ordered`.
+    fn members_of(&mut self, depth: usize, counts: &dyn Fn(&[u8]) -> Counts, ordered: bool) -> Option<()> {
         let (first, start) = (self.members.len(), self.out.len());
         while let Some(key) = self.cursor.next_key() {
             let counts = counts(&key.name);
@@ -188,20 +191,21 @@ impl Writer<'_> {
                 Counts::Without(member) if self.cursor.enter(b'{') => {
                     let inner = self.begin();
                     let empty = self.out.len();
-                    self.members_of(depth + 1, &|name| {
-                        if name == member.as_bytes() { Counts::Not } else { Counts::Whole }
-                    })?;
+                    let rest = |name: &[u8]| if name == member.as_bytes() { Counts::Not } else { Counts::Whole };
+                    self.members_of(depth + 1, &rest, false)?;
                     if self.out.len() == empty {
                         self.out.truncate(name);
                         continue;
                     }
                     self.end(inner, b'o');
                 }
-                _ => self.value(depth + 1)?,
+                _ => self.value(depth + 1, *key.name == *b"properties")?,
             }
             self.members.push(Member { name, value, end: self.out.len() });
         }
-        self.sort(first, start);
+        if !ordered {
+            self.sort(first, start);
+        }
         self.members.truncate(first);
         Some(())
     }

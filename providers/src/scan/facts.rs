@@ -329,10 +329,16 @@ pub fn anthropic_fallbacks_of(body: &[u8]) -> Option<Vec<String>> {
 /// Whether a body has a field `name` that is not null.
 #[must_use]
 pub fn says(body: &[u8], name: &str) -> bool {
+    says_any(body, |field| field == name.as_bytes())
+}
+
+/// Whether a body has a field that is `meant` and not null.
+#[must_use]
+pub fn says_any(body: &[u8], meant: impl Fn(&[u8]) -> bool) -> bool {
     let mut cursor = Cursor::new(body);
     cursor.enter(b'{');
     while let Some(key) = cursor.next_key() {
-        if name.as_bytes() == &*key.name && cursor.peek() != Some(b'n') {
+        if meant(&key.name) && cursor.peek() != Some(b'n') {
             return true;
         }
         cursor.value();

@@ -60,7 +60,7 @@ pub(crate) use depth::string_end;
 pub use edit::FieldEdits;
 pub use error::{FormError, Place, ScanError};
 pub use facts::{
-    BodyFacts, LabelFields, anthropic_fallbacks_of, fallbacks_of, label_fields, metadata_of, says, tools_say,
+    BodyFacts, LabelFields, anthropic_fallbacks_of, fallbacks_of, label_fields, metadata_of, says, says_any, tools_say,
 };
 pub use json::scan_json;
 pub use media::Media;
@@ -70,7 +70,9 @@ pub use pieces::Pieces;
 pub use references::item_references;
 pub use rewrite::Edits;
 pub use splice::splice;
-pub use texts::{Side, Text, TextKind, edit_texts, has_tokens, restore_texts, texts};
+pub use texts::{
+    Side, Text, TextKind, block_texts, edit_block, edit_texts, has_tokens, is_one_object, restore_texts, texts,
+};
 
 /// A value and where it stands in the body.
 #[derive(Clone, Debug, PartialEq, Eq)]

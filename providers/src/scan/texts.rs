@@ -11,7 +11,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use serde::de::IgnoredAny;
 
-use self::fields::{Within, has_items, is_spelt_otherwise, role_of, top_level, within};
+use self::fields::{Within, has_items, is_spelt_otherwise, of_item, role_of, top_level, within};
 use super::cursor::Cursor;
 use super::splice;
 use crate::codec::{whole_characters, without_signature};
@@ -44,6 +44,8 @@ pub struct Text<'a> {
     pub json: bool,
     /// Its place among the texts of the body, from 0.
     pub number: usize,
+    /// Whether it goes on with the text before it: who reads the message takes the two for one.
+    pub goes_on: bool,
 }
 
 /// Who wrote a text, and what for.
@@ -80,6 +82,40 @@ pub fn texts(body: &[u8], side: Side, dialect: Dialect, operation: Operation) ->
         return texts;
     }
     find(body, side, dialect, operation).into_iter().map(|found| found.text).collect()
+}
+
+/// Whether `body` is one JSON object and nothing else: of anything else [`texts`] sees a part at most.
+#[must_use]
+pub fn is_one_object(body: &[u8]) -> bool {
+    let mut cursor = Cursor::new(body);
+    let is_object = cursor.peek() == Some(b'{');
+    cursor.value();
+    is_object && cursor.peek().is_none()
+}
+
+/// The texts of one block of an answer, as [`texts`] gives those of all.
+#[must_use]
+pub fn block_texts(block: &[u8], dialect: Dialect) -> Vec<Text<'_>> {
+    block_walk(block, dialect).found.into_iter().map(|found| found.text).collect()
+}
+
+/// Puts another text in the place of each of a block's for which `edit` gives one. `restores`: they become again what the client said.
+pub fn edit_block(
+    block: &str,
+    dialect: Dialect,
+    restores: bool,
+    edit: impl FnMut(&Text<'_>) -> Option<String>,
+) -> Option<String> {
+    let block = Bytes::copy_from_slice(block.as_bytes());
+    let (edited, _) = put_found(&block, block_walk(&block, dialect).found, dialect, restores, edit);
+    edited.and_then(|edited| String::from_utf8(edited.into()).ok())
+}
+
+fn block_walk(block: &[u8], dialect: Dialect) -> Walk<'_> {
+    let mut walk = Walk::new(block, Side::Answer, dialect, Operation::Chat);
+    walk.items = has_items(b"output", dialect);
+    walk.any(TextKind::Assistant, 1);
+    walk
 }
 
 /// Whether a request has tokens in the place of texts that are to be embedded or completed: numbers, which say as much to a
@@ -130,8 +166,18 @@ fn put(
     {
         return done;
     }
+    put_found(body, find(body, side, dialect, operation), dialect, stays_signed, edit)
+}
+
+fn put_found(
+    body: &Bytes,
+    found: Vec<Found<'_>>,
+    dialect: Dialect,
+    stays_signed: bool,
+    mut edit: impl FnMut(&Text<'_>) -> Option<String>,
+) -> (Option<Bytes>, usize) {
     let (mut edits, mut count) = (Vec::new(), 0);
-    for Found { text, span, signature } in find(body, side, dialect, operation) {
+    for Found { text, span, signature } in found {
         let Some(new) = edit(&text) else { continue };
         let new = if body.get(span.start) == Some(&b'"') {
             serde_json::Value::String(new).to_string()
@@ -171,18 +217,7 @@ fn find(body: &[u8], side: Side, dialect: Dialect, operation: Operation) -> Vec<
 }
 
 fn walk(body: &[u8], side: Side, dialect: Dialect, operation: Operation) -> Walk<'_> {
-    let mut walk = Walk {
-        cursor: Cursor::new(body),
-        body,
-        side,
-        dialect,
-        operation,
-        items: false,
-        messages: None,
-        signature: None,
-        has_tokens: false,
-        found: Vec::new(),
-    };
+    let mut walk = Walk::new(body, side, dialect, operation);
     walk.body();
     walk
 }
@@ -213,6 +248,21 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
+    fn new(body: &'a [u8], side: Side, dialect: Dialect, operation: Operation) -> Self {
+        Self {
+            cursor: Cursor::new(body),
+            body,
+            side,
+            dialect,
+            operation,
+            items: false,
+            messages: None,
+            signature: None,
+            has_tokens: false,
+            found: Vec::new(),
+        }
+    }
+
     fn body(&mut self) {
         if !self.cursor.enter(b'{') {
             self.cursor.value();
@@ -284,7 +334,8 @@ impl<'a> Walk<'a> {
                 b"title" | b"context" if self.is_document(&said) => self.any(kind, depth + 1),
                 b"variables" if kind == TextKind::Context => self.values(kind, depth + 1),
                 b"prompt" | b"word" if kind == TextKind::Input => self.any(kind, depth + 1),
-                name => match within(name) {
+                b"parts" if self.dialect == Dialect::Gemini => self.parts(kind, depth + 1),
+                name => match self.items.then(|| of_item(&said.type_, name)).flatten().or_else(|| within(name)) {
                     Some(Within::Same) => self.any(kind, depth + 1),
                     // Only a model reasons and declines: of others it is what they say.
                     Some(Within::OfModel(own)) if kind == TextKind::Assistant => self.any(own, depth + 1),
@@ -297,6 +348,16 @@ impl<'a> Walk<'a> {
             }
         }
         self.signature = around;
+    }
+
+    /// The parts of a message: texts that follow each other are one to who reads it.
+    fn parts(&mut self, kind: TextKind, depth: usize) {
+        let first = self.found.len();
+        self.any(kind, depth);
+        let mut before = None;
+        for Found { text, .. } in self.found.iter_mut().skip(first) {
+            text.goes_on = before.replace(text.kind) == Some(text.kind) && !text.json;
+        }
     }
 
     /// A field that holds no text, unless the provider reads it as one that does.
@@ -377,7 +438,11 @@ impl<'a> Walk<'a> {
 
     fn push(&mut self, kind: TextKind, text: Cow<'a, str>, json: bool, span: Range<usize>) {
         let signature = self.signature.clone().filter(|_| kind == TextKind::Reasoning);
-        self.found.push(Found { text: Text { kind, text, json, number: self.found.len() }, span, signature });
+        self.found.push(Found {
+            text: Text { kind, text, json, number: self.found.len(), goes_on: false },
+            span,
+            signature,
+        });
     }
 
     /// Arguments or results: an object, or a string that may hold one.

@@ -114,3 +114,61 @@ async fn the_cost_of_a_stream_stays() {
     let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", body.to_string())).await;
     assert!(reply.text().contains(r#""cost":0.25"#), "{}", reply.text());
 }
+
+/// Clients pass a byte order mark over. What is no JSON object nobody has looked at.
+#[tokio::test]
+async fn what_no_guard_can_read_does_not_pass() {
+    let said = |text: &str| {
+        let message = json!({"role": "assistant", "content": text});
+        json!({"id": "1", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}).to_string()
+    };
+    let secret = said("the falcon flies");
+    for (body, can_read) in [
+        (format!("\u{feff}{secret}"), true),
+        (format!("[{secret}]"), false),
+        (format!("{}\n{secret}", said("hi")), false),
+    ] {
+        let answer = body.clone();
+        let stub = Stub::start(move |_| Answer::json(200, answer.clone())).await;
+        let closed = gateway(&stub, &format!("{DENY}on = [\"answer\"]\n")).await;
+        let reply = exchange(closed.addr, &asks("hi")).await;
+        assert_eq!((reply.status == 200, reply.text().contains("falcon")), (can_read, false), "{}", reply.text());
+        let open = gateway(&stub, &format!("{DENY}on = [\"answer\"]\non_error = \"open\"\n")).await;
+        let reply = exchange(open.addr, &asks("hi")).await;
+        assert_eq!((reply.status, reply.text().contains("falcon")), (200, !can_read), "{}", reply.text());
+    }
+}
+
+/// What a client runs is what it asked for, and what came of it is for the provider as masked as the rest.
+#[tokio::test]
+async fn calls_of_tools_that_clients_run_are_masked_and_come_back() {
+    let call = json!({"type": "shell_call", "id": "s", "call_id": "c", "status": "completed",
+        "action": {"commands": ["mail [EMAIL_1]"]}});
+    let response = json!({"id": "r", "object": "response", "created_at": 1, "model": "m", "status": "completed", "output": [call],
+        "usage": {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}});
+    let item =
+        |kind: &str| format!("event: {kind}\ndata: {}\n\n", json!({"type": kind, "output_index": 0, "item": call}));
+    let of = |kind: &str| format!("event: {kind}\ndata: {}\n\n", json!({"type": kind, "response": response}));
+    let events = [
+        of("response.created"),
+        item("response.output_item.added"),
+        item("response.output_item.done"),
+        of("response.completed"),
+    ];
+    let stub = Stub::start(move |request| match request.json()["stream"] == true {
+        true => Answer::sse(events.clone()),
+        false => Answer::json(200, response.to_string()),
+    })
+    .await;
+    let gateway = gateway(&stub, "[[plugins]]\nuse = \"pii\"\n").await;
+    for stream in [false, true] {
+        let ran = json!({"type": "shell_call_output", "call_id": "c", "output": [{"stdout": "joe@example.com", "stderr": ""}]});
+        let body = json!({"model": "up/m", "store": false, "stream": stream,
+            "input": [{"role": "user", "content": "write to joe@example.com"}, ran]});
+        let reply = exchange(gateway.addr, &Request::post("/v1/responses", body.to_string())).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        assert!(reply.text().contains("mail joe@example.com") && !reply.text().contains("EMAIL"), "{}", reply.text());
+        let sent = String::from_utf8(stub.next().await.body.to_vec()).unwrap();
+        assert!(sent.contains(r#""stdout":"[EMAIL_1]""#) && !sent.contains("joe@"), "{sent}");
+    }
+}

@@ -51,7 +51,7 @@ struct Case {
     headers: Vec<(&'static str, &'static str)>,
     query: Option<&'static str>,
     key: Option<Arc<Key>>,
-    steering: Vec<Arc<str>>,
+    steering: Vec<[u8; 32]>,
 }
 
 impl Case {
@@ -121,15 +121,17 @@ fn who_may_not() {
 #[test]
 fn what_a_plugin_decides_for_one_key_holds_for_no_other() {
     let snapshot = snapshot(MODELS);
-    let of = |name, steering: &[&str]| {
-        let steering = steering.iter().map(|name| Arc::from(*name)).collect();
+    let of = |name, steering: &[[u8; 32]]| {
+        let steering = steering.to_vec();
         let case = Case { key: Some(key(name, CacheScope::Shared)), steering, ..Case::new("{}") };
         case.judge(&snapshot).unwrap().fingerprint
     };
+    let regions = [[1; 32]];
     assert_eq!(of("a", &[]), of("b", &[]));
-    assert_ne!(of("a", &["regions"]), of("b", &["regions"]));
-    assert_eq!(of("a", &["regions"]), of("a", &["regions"]));
-    assert_ne!(of("a", &["regions"]), of("a", &[]));
+    assert_ne!(of("a", &regions), of("b", &regions));
+    assert_eq!(of("a", &regions), of("a", &regions));
+    assert_ne!(of("a", &regions), of("a", &[]));
+    assert_ne!(of("a", &regions), of("a", &[[2; 32]]));
 }
 
 #[test]

@@ -30,7 +30,7 @@ use questions::{Questions, Told};
 use super::record::{self, millis};
 use super::semantic::Learnt;
 use super::tier_metrics::{Counters, TierMetrics};
-use super::{Cache, Entry, Fingerprint, Form, Purge, Tier, TierError};
+use super::{Cache, Entry, Fingerprint, Form, Purge, SKEW, Tier, TierError};
 use crate::clock::Time;
 use crate::config::RedisConfig;
 use crate::limits::shared::server::{Connection, Server, why};
@@ -57,8 +57,6 @@ const MARKS: &str = "ai-gateway:cache-purged";
 const LONGEST: Duration = Duration::from_secs(30 * 86_400);
 /// How long a mark is of use: by then nothing of before it is left, whatever the clocks say.
 const MARK_LIFE: Duration = Duration::from_secs(31 * 86_400);
-/// How far the clocks of two instances may be apart.
-const SKEW: Duration = Duration::from_secs(60);
 
 /// Answers in a Redis.
 pub struct Redis {

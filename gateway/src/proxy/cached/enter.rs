@@ -1,9 +1,10 @@
 //! Before a request is planned: whether there is an answer already, or a call to follow.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use ai_gateway_providers::error::{ApiError, ErrorKind, encode_stream_error};
+use ai_gateway_providers::error::{ApiError, ErrorKind, encode_error, encode_stream_error};
+use http::StatusCode;
 use http::header::CONTENT_LENGTH;
 use pingora_error::Result;
 use pingora_http::{RequestHeader, ResponseHeader};
@@ -33,6 +34,16 @@ pub enum Entered {
     Leads(Box<Writer>),
 }
 
+/// What came of following a call.
+enum Followed {
+    /// The client has its answer, or as much as there was.
+    Answered,
+    /// The call was given up before anything could be seen, and somebody else has to make it.
+    GivenUp,
+    /// It was refused for what may be the words of its own client: this one asks for itself.
+    NotMeant,
+}
+
 /// Answers the request, which is known, from the cache; else says how it is to be answered.
 ///
 /// # Errors
@@ -42,7 +53,7 @@ pub async fn enter(
     session: &mut Session,
     exchange: &mut Exchange,
 ) -> Result<Result<Entered, Refusal>> {
-    let terms = match verdict(session, exchange) {
+    let mut terms = match verdict(session, exchange) {
         Verdict::Off => return Ok(Ok(Entered::Asks)),
         Verdict::Bypass => {
             exchange.cached = Some(Cached::new(Status::Bypass, None, Form::Whole));
@@ -73,11 +84,11 @@ pub async fn enter(
                     Err(given_up) => given_up.told(exchange).map(|told| Err(told.into())),
                 };
             }
-            Err(reader) => {
-                if follow(gateway, session, exchange, reader).await? {
-                    return Ok(Ok(Entered::Answered));
-                }
-            }
+            Err(reader) => match follow(gateway, session, exchange, reader).await? {
+                Followed::Answered => return Ok(Ok(Entered::Answered)),
+                Followed::GivenUp => {}
+                Followed::NotMeant => terms.share = false,
+            },
         }
     }
 }
@@ -117,6 +128,9 @@ pub(super) fn at_hand(gateway: &Gateway, exchange: &Exchange, terms: &Terms, for
 
 /// From here on what is written to the client is written for all.
 pub fn lead(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange, writer: Writer) {
+    if exchange.request.as_ref().is_some_and(|request| key::is_personal(&request.body, &request.endpoint)) {
+        writer.fill().set_personal();
+    }
     let screener = Screener::of(exchange, session.req_header());
     if let Some(cached) = &mut exchange.cached {
         cached.lead = Some(shared::install(session, writer, gateway, screener));
@@ -151,11 +165,11 @@ pub fn judge(header: &RequestHeader, exchange: &Exchange) -> Result<Terms, Bypas
     Ok(terms)
 }
 
-/// The request as the cache sees it. `steering`: the plugins that change where it goes or with what headers.
+/// The request as the cache sees it. `steering`: digests of the plugins that change where it goes or with what headers.
 pub(super) fn asked<'a>(
     header: &'a RequestHeader,
     exchange: &'a Exchange,
-    steering: &'a [Arc<str>],
+    steering: &'a [[u8; 32]],
 ) -> Option<Asked<'a>> {
     let request = exchange.request.as_ref()?;
     Some(Asked {
@@ -208,8 +222,13 @@ async fn hit(
     Ok(Entered::Answered)
 }
 
-/// Follows a call. `false`: it was given up before anything could be seen, and somebody else has to make it.
-async fn follow(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange, mut reader: Reader) -> Result<bool> {
+/// Follows a call.
+async fn follow(
+    gateway: &Gateway,
+    session: &mut Session,
+    exchange: &mut Exchange,
+    mut reader: Reader,
+) -> Result<Followed> {
     set_status(exchange, Status::Shared);
     let header = tokio::select! {
         biased;
@@ -219,9 +238,13 @@ async fn follow(gateway: &Gateway, session: &mut Session, exchange: &mut Exchang
             return Err(error.into_down());
         }
     };
-    let Some(told) = header else {
-        set_status(exchange, Status::Miss);
-        return Ok(false);
+    let fill = reader.fill().clone();
+    let told = match header {
+        Some(told) if !(is_refusal(told.status) && fill.is_personal()) => told,
+        other => {
+            set_status(exchange, Status::Miss);
+            return Ok(if other.is_some() { Followed::NotMeant } else { Followed::GivenUp });
+        }
     };
     let mut header = ResponseHeader::build(told.status, Some(told.headers.len() + 12))?;
     for (name, value) in told.headers.iter().filter(|(name, _)| is_common(name)) {
@@ -234,14 +257,23 @@ async fn follow(gateway: &Gateway, session: &mut Session, exchange: &mut Exchang
     exchange.upstream_answer.first_output = Some(Instant::now());
     exchange.stamp(&mut header)?;
     let screener = Screener::of(exchange, session.req_header());
-    let fill = reader.fill().clone();
-    let at_end = |reader: &Reader| {
+    // What a provider says of an error passes as it is; what the gateway says names the request.
+    let own_words = fill.fault().filter(|_| !told.status.is_success());
+    let own_words = own_words.map(|fault| encode_error(exchange.dialect(), &fault, &exchange.id));
+    let mut at_end = |reader: &Reader| {
         exchange.error = fill.fault().map(|fault| ApiError::clone(&fault)).or_else(|| failed(exchange.status));
         exchange.bill_for_following(reader.bill());
         settle(gateway, exchange);
     };
     let mut outlet = Outlet { client: &mut session.downstream_session, screener, ending: &gateway.ending };
-    let poured = pour::pour(&mut outlet, header, &mut reader, at_end).await;
+    let poured = match own_words {
+        Some(error) => {
+            at_end(&reader);
+            let written = pour::write(&mut outlet, header, error.into(), Duration::ZERO).await;
+            written.map_or_else(Poured::from, |()| Poured::Whole)
+        }
+        None => pour::pour(&mut outlet, header, &mut reader, at_end).await,
+    };
     // Who has not come to the end pays no less.
     exchange.bill_for_following(reader.leave());
     match poured {
@@ -257,7 +289,7 @@ async fn follow(gateway: &Gateway, session: &mut Session, exchange: &mut Exchang
             break_off(session, exchange, left_behind()).await;
         }
     }
-    Ok(true)
+    Ok(Followed::Answered)
 }
 
 /// Tells the client why it gets no more of its answer, in a stream.
@@ -286,6 +318,11 @@ fn settle(gateway: &Gateway, exchange: &mut Exchange) {
         book::book(gateway, exchange);
         admission::settle(exchange);
     }
+}
+
+/// Whether a provider says so to a request that it does not take as it is.
+fn is_refusal(status: StatusCode) -> bool {
+    matches!(status, StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN | StatusCode::UNPROCESSABLE_ENTITY)
 }
 
 /// What is noted of an answer with such a status about which nothing else is known.

@@ -17,6 +17,7 @@ mod session;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ai_gateway_providers::Operation;
 use ai_gateway_providers::answer::AnswerForm;
 use ai_gateway_providers::error::{ApiError, ErrorKind};
 use ai_gateway_providers::price::{Cost, Dollars};
@@ -176,7 +177,7 @@ impl Exchange {
         if let Some(error) = &seen.error {
             return lead.fill.spoil(error.clone());
         }
-        let good = (200..300).contains(&self.status) && seen.complete && !seen.cut;
+        let good = (200..300).contains(&self.status) && seen.complete && !seen.cut && !seen.ended_otherwise;
         if !good || terms.ttl.is_zero() || self.upstream_answer.form == AnswerForm::Opaque || self.resume.is_some() {
             return;
         }
@@ -203,7 +204,8 @@ impl Exchange {
         if let Some(meaning) = &cached.meaning {
             meaning.learn(&meta);
         }
-        lead.fill.keep(meta);
+        let said_in = (request.endpoint.operation == Operation::Chat).then_some(request.endpoint.dialect);
+        lead.fill.keep(meta, said_in);
     }
 
     /// Tells those who follow its call what it consumed, and divides the cost among all if that is to be. Before its last byte

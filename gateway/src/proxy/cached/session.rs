@@ -27,6 +27,7 @@ use crate::cache::Cache;
 use crate::cache::fill::Fill;
 use crate::cache::memory::Writer;
 use crate::proxy::Gateway;
+use crate::proxy::aside::aside;
 use crate::proxy::custom::{only_answers, vacant};
 use crate::proxy::plugins::Screener;
 
@@ -158,12 +159,13 @@ impl SharedSession {
     /// The answer is over.
     fn end(&mut self) {
         if let Some(writer) = self.writer.take() {
-            self.cache.finish(writer);
+            aside(self.sent, || self.cache.finish(writer));
         }
     }
 
-    /// Waits where an answer is too large to be remembered as a whole, for the fastest of its readers.
-    async fn wait_for_room(&mut self) {
+    /// Serves the client with what there is, and waits where an answer is too large to be remembered as a whole, for the fastest of
+    /// its readers.
+    async fn serve(&mut self) {
         let fill = self.fill.clone();
         let room = fill.has_room();
         tokio::pin!(room);
@@ -172,10 +174,17 @@ impl SharedSession {
             let Some(Pouring::Running(running)) = pouring else { return room.await };
             tokio::select! {
                 biased;
-                () = &mut room => return,
                 (client, poured) = running => *pouring = Some(Pouring::Done(client, poured)),
+                () = &mut room => return,
             }
         }
+    }
+
+    /// Whether nobody wants more of the answer, because the client's plugins have put an end to it: no client has left.
+    fn is_over(&mut self) -> bool {
+        self.writer.is_some()
+            && matches!(self.pouring(), Some(Pouring::Done(_, Poured::Whole)))
+            && self.fill.is_deserted()
     }
 
     fn pouring(&mut self) -> &mut Option<Pouring> {
@@ -249,8 +258,12 @@ impl CustomSession for SharedSession {
         }
         if over {
             self.end();
-        } else {
-            self.wait_for_room().await;
+            return Ok(true);
+        }
+        self.serve().await;
+        let over = self.is_over();
+        if over {
+            self.writer = None;
         }
         Ok(over)
     }
@@ -291,17 +304,23 @@ impl CustomSession for SharedSession {
         Ok(())
     }
 
-    /// Serves the client, and returns when nobody follows the call any more.
+    /// Serves the client, and returns when the last one who follows the call has left.
     async fn read_body_or_idle(&mut self, _no_body_expected: bool) -> Result<Option<Bytes>> {
         let fill = self.fill.clone();
         let pouring = self.pouring();
         loop {
-            let Some(Pouring::Running(running)) = pouring else {
-                fill.deserted().await;
-                return Err(Error::explain(ErrorType::ConnectionClosed, "nobody follows the answer").into_down());
-            };
-            let (client, poured) = running.await;
-            *pouring = Some(Pouring::Done(client, poured));
+            match pouring {
+                Some(Pouring::Running(running)) => {
+                    let (client, poured) = running.await;
+                    *pouring = Some(Pouring::Done(client, poured));
+                }
+                // It has not left: what is written next is told that nobody wants more.
+                Some(Pouring::Done(_, Poured::Whole)) => return std::future::pending().await,
+                Some(Pouring::Done(..)) | None => {
+                    fill.deserted().await;
+                    return Err(Error::explain(ErrorType::ConnectionClosed, "nobody follows the answer").into_down());
+                }
+            }
         }
     }
 

@@ -122,11 +122,11 @@ pub fn refused_in_stream(exchange: &Exchange) -> bool {
     })
 }
 
-/// The plugins that change where a request goes or with what headers: it is another one for the cache.
-pub fn steering(exchange: &Exchange) -> Vec<Arc<str>> {
+/// Digests of the plugins that change where a request goes or with what headers: it is another one for the cache.
+pub fn steering(exchange: &Exchange) -> Vec<[u8; 32]> {
     let steers = |run: &Arc<Run>| {
         let those = run.those(|needs| needs.plan || needs.upstream);
-        those.map(|active| active.entry.config.name.clone()).collect()
+        those.map(|active| active.entry.config.digest).collect()
     };
     exchange.plugins.as_ref().map(steers).unwrap_or_default()
 }

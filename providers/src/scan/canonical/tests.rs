@@ -27,6 +27,10 @@ fn the_same_in_other_words() {
         ("\"a/b\"", r#""\u0061\/b""#),
         ("\"😀\"", r#""\ud83d\uDE00""#),
         ("\"\\n\"", "\"\\u000a\""),
+        (
+            r#"{"properties":{"b":{"type":"x","enum":[1]},"a":1},"type":"object"}"#,
+            r#"{"type":"object","properties":{"b":{"enum":[1],"type":"x"},"a":1}}"#,
+        ),
         (r#"{"x":1,"y":[{"b":2,"a":null}]}"#, "{ \"y\" : [ {\"a\":null ,\"b\":2.0}],\n\"\\u0078\":1}"),
     ] {
         assert_eq!(of(one), of(other), "{one} {other}");
@@ -68,6 +72,8 @@ fn something_else() {
         "1e401",
         "1e99999999999999999999",
         "1e-99999999999999999999",
+        r#"{"properties":{"a":1,"b":2}}"#,
+        r#"{"properties":{"b":2,"a":1}}"#,
         "[\"a\",\"b\"]",
         "[\"b\",\"a\"]",
         "[\"ab\"]",

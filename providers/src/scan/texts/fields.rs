@@ -29,7 +29,7 @@ const TOP_LEVEL: [&[u8]; 18] = [
     b"prediction",
 ];
 /// Fields of what stands in those, of any API.
-const WITHIN: [(&[u8], Within); 37] = [
+const WITHIN: [(&[u8], Within); 39] = [
     (b"text", Within::Same),
     (b"content", Within::Same),
     (b"parts", Within::Same),
@@ -51,6 +51,9 @@ const WITHIN: [(&[u8], Within); 37] = [
     (b"functionCall", Within::Same),
     (b"toolUse", Within::Same),
     (b"requests", Within::Same),
+    // What a shell said, of any API that has one.
+    (b"stdout", Within::Same),
+    (b"stderr", Within::Same),
     (b"thinking", Within::OfModel(TextKind::Reasoning)),
     (b"reasoning_content", Within::OfModel(TextKind::Reasoning)),
     (b"reasoning", Within::OfModel(TextKind::Reasoning)),
@@ -88,6 +91,20 @@ pub(super) enum Within {
 /// What the field `name` holds, wherever it does not stand at the top.
 pub(super) fn within(name: &[u8]) -> Option<Within> {
     WITHIN.iter().find(|(field, _)| *field == name).map(|(_, within)| *within)
+}
+
+/// What the field `name` holds in an item of the Responses API, or in a part of one, that says it is a `type_`: calls of OpenAI's own
+/// tools, most of which the client runs.
+pub(super) fn of_item(type_: &[u8], name: &[u8]) -> Option<Within> {
+    Some(match (type_, name) {
+        (b"shell_call" | b"local_shell_call" | b"computer_call" | b"web_search_call", b"action" | b"actions")
+        | (b"apply_patch_call", b"operation")
+        | (b"code_interpreter_call", b"code")
+        | (b"file_search_call", b"queries") => Within::Json(TextKind::Arguments),
+        (b"code_interpreter_call", b"outputs") | (b"file_search_call", b"results") => Within::ToolResult,
+        (b"logs", b"logs") | (b"mcp_approval_response", b"reason") => Within::Same,
+        _ => return None,
+    })
 }
 
 /// Whether `name` is one of those to a server that does not mind the case (Go's `encoding/json`, to which also ſ is an s), and not as

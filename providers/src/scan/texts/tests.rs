@@ -213,6 +213,65 @@ fn a_client_does_not_decide_what_is_looked_at() {
     }
 }
 
+/// Calls of OpenAI's own tools, most of which the client runs, and what came of them.
+#[test]
+fn calls_of_tools_that_one_api_brings() {
+    let input = r#"{"input":[
+        {"type":"shell_call","call_id":"no","action":{"commands":["a"]}},
+        {"type":"shell_call_output","call_id":"no","output":[{"stdout":"b","stderr":"c","outcome":{"type":"exit"}}]},
+        {"type":"local_shell_call","action":{"type":"exec","command":["d"],"env":{}}},
+        {"type":"local_shell_call_output","output":"e"},
+        {"type":"apply_patch_call","operation":{"type":"delete_file","path":"f"}},
+        {"type":"computer_call","action":{"type":"type","text":"g"}},
+        {"type":"code_interpreter_call","code":"h","container_id":"no","outputs":[{"type":"logs","logs":"i"}]},
+        {"type":"file_search_call","queries":["j"],"results":[{"file_id":"no","text":"k"}]},
+        {"type":"web_search_call","id":"no","action":{"type":"search","query":"l"}},
+        {"type":"mcp_approval_response","approve":true,"reason":"m"}]}"#;
+    let expected = concat!(
+        r#"Arguments={"commands":["a"]}|ToolResult=b|ToolResult=c|Arguments={"type":"exec","command":["d"],"env":{}}"#,
+        r#"|ToolResult=e|Arguments={"type":"delete_file","path":"f"}|Arguments={"type":"type","text":"g"}"#,
+        r#"|Arguments=h|ToolResult=i|Arguments=["j"]|ToolResult=k|Arguments={"type":"search","query":"l"}|User=m"#,
+    );
+    assert_eq!(said(input, Side::Request, Dialect::OpenAiResponses), expected);
+    let elsewhere = r#"{"messages":[{"role":"user","content":[{"type":"shell_call","action":{"commands":["no"]}}]}]}"#;
+    assert_eq!(said(elsewhere, Side::Request, Dialect::OpenAiChat), "");
+    let ran = r#"{"messages":[{"role":"assistant","content":[{"type":"bash_code_execution_tool_result",
+        "content":{"type":"bash_code_execution_result","stdout":"a","stderr":"b"}}]}]}"#;
+    assert_eq!(said(ran, Side::Request, Dialect::Anthropic), "ToolResult=a|ToolResult=b");
+}
+
+#[test]
+fn a_block_is_edited_as_the_answer_that_has_it() {
+    let block = r#"{"type":"shell_call","call_id":"a", "action":{"commands":["a"]}}"#;
+    let texts = block_texts(block.as_bytes(), Dialect::OpenAiResponses);
+    assert_eq!((texts[0].kind, &*texts[0].text, texts.len()), (TextKind::Arguments, r#"{"commands":["a"]}"#, 1));
+    let edit = |new: Option<&str>| edit_block(block, Dialect::OpenAiResponses, true, |_| new.map(str::to_owned));
+    assert_eq!(edit(Some("{}")).unwrap(), r#"{"type":"shell_call","call_id":"a", "action":{}}"#);
+    assert_eq!(edit(None), None);
+    let searched = r#"{"type":"server_tool_use","id":"a","name":"web_search","input":{"query":"a"}}"#;
+    assert_eq!(block_texts(searched.as_bytes(), Dialect::Anthropic)[0].text, r#"{"query":"a"}"#);
+}
+
+#[test]
+fn one_object_and_nothing_else() {
+    for body in [&b"{}"[..], b" {\"a\":[{}]} \n"] {
+        assert!(is_one_object(body));
+    }
+    for body in [&b""[..], b"[{}]", b"{}{}", b"{}\n{}", b"\xef\xbb\xbf{}", b"\0{}", b"data: {}", b"1"] {
+        assert!(!is_one_object(body), "{body:?}");
+    }
+}
+
+/// Who reads Gemini's answer reads its texts as one.
+#[test]
+fn texts_of_one_message_go_on() {
+    let body = r#"{"candidates":[{"content":{"parts":[{"text":"a"},{"text":"b"},{"text":"t","thought":true},{"text":"c"},
+        {"functionCall":{"name":"f","args":{}}},{"text":"d"}],"role":"model"}},{"content":{"parts":[{"text":"e"},{"text":"f"}]}}]}"#;
+    let texts = texts(body.as_bytes(), Side::Answer, Dialect::Gemini, Operation::Chat);
+    let goes_on: String = texts.iter().filter(|text| text.goes_on).map(|text| &*text.text).collect();
+    assert_eq!(goes_on, "bf");
+}
+
 #[test]
 fn what_goes_along_with_a_question() {
     let anthropic = r#"{"messages":[{"role":"user","content":[{"type":"document","title":"t","context":"c",

@@ -16,6 +16,7 @@ use ai_gateway_providers::answer::AnswerForm;
 use ai_gateway_providers::codec::{Client, codec};
 use ai_gateway_providers::common::Losses;
 use ai_gateway_providers::error::{ApiError, ErrorKind, encode_error};
+use ai_gateway_providers::scan::is_one_object;
 use ai_gateway_providers::{Dialect, Operation};
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
@@ -34,6 +35,8 @@ use stream::Streaming;
 
 /// The largest answer that is kept whole for plugins.
 const MOST_WHOLE: usize = 32 << 20;
+/// Servers on .NET begin their answers with it, and clients pass it over.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// Headers of an answer that plugins do not change.
 const FRAMING: [http::HeaderName; 3] = [CONTENT_LENGTH, TRANSFER_ENCODING, http::header::CONNECTION];
 
@@ -225,7 +228,7 @@ impl Screener {
                 held.extend_from_slice(&body.unwrap_or_default());
                 if held.len() > MOST_WHOLE {
                     let (header, held) = (header.clone(), std::mem::take(held).freeze());
-                    self.too_large(header, held, end, out).await?;
+                    self.unread_whole(header, held, end, "the answer is too large to be looked at", out).await?;
                 } else if end {
                     let (header, held) = (header.clone(), std::mem::take(held).freeze());
                     self.whole(header, held, out).await?;
@@ -235,15 +238,16 @@ impl Screener {
         Ok(())
     }
 
-    /// An answer that is not kept until it is whole after all: who would read it fails, and the others see its header.
-    async fn too_large(
+    /// An answer that was kept to be read, and cannot be: who would read it fails, and the others see its header.
+    async fn unread_whole(
         &mut self,
         mut header: Box<ResponseHeader>,
         held: Bytes,
         end: bool,
+        why: &str,
         out: &mut Vec<HttpTask>,
     ) -> Result<()> {
-        if let Err(error) = self.fail_readers("the answer is too large to be looked at") {
+        if let Err(error) = self.fail_readers(why) {
             return self.refuse(&header, error, out);
         }
         let mut answer = self.answer(&header, AnswerBody::Passing);
@@ -307,12 +311,22 @@ impl Screener {
     }
 
     /// An answer that is whole.
-    async fn whole(&mut self, mut header: Box<ResponseHeader>, body: Bytes, out: &mut Vec<HttpTask>) -> Result<()> {
+    async fn whole(&mut self, mut header: Box<ResponseHeader>, mut body: Bytes, out: &mut Vec<HttpTask>) -> Result<()> {
+        if body.starts_with(BYTE_ORDER_MARK) {
+            body = body.slice(BYTE_ORDER_MARK.len()..);
+        }
         let array = self.client.json_array && body.trim_ascii_start().starts_with(b"[");
-        let body = match array && header.status.is_success() {
-            false => body,
-            true => self.stream_in_array(&body).await,
+        let body = if array && header.status.is_success() {
+            match self.stream_in_array(&body).await {
+                Some(body) => body,
+                None => return self.unread_whole(header, body, true, "it cannot read this array", out).await,
+            }
+        } else {
+            body
         };
+        if self.looks && !array && !body.is_empty() && !is_one_object(&body) {
+            return self.unread_whole(header, body, true, "the answer is not one JSON object", out).await;
+        }
         let mut answer = self.answer(&header, AnswerBody::Json(body));
         match self.ask(&mut answer, |_| true).await {
             Ok(None) => {}
@@ -361,8 +375,14 @@ impl Screener {
         if waits.is_empty() {
             return None;
         }
-        let texts: Vec<(Part, String)> =
-            answer.texts().into_iter().filter_map(|text| Some((part_of(&text)?, text.text.into_owned()))).collect();
+        let mut texts: Vec<(Part, String)> = Vec::new();
+        for text in answer.texts() {
+            match (part_of(&text), texts.last_mut()) {
+                (Some(_), Some((_, before))) if text.goes_on => before.push_str(&text.text),
+                (Some(part), _) => texts.push((part, text.text.into_owned())),
+                (None, _) => {}
+            }
+        }
         for (part, text) in texts {
             for active in &waits {
                 if let Some(rejection) = window(active, part, &text, true).await {
@@ -374,9 +394,9 @@ impl Screener {
         None
     }
 
-    /// Gemini's stream in one JSON array is looked at as the stream that it is.
-    async fn stream_in_array(&mut self, body: &Bytes) -> Bytes {
-        let Ok(events) = serde_json::from_slice::<Vec<&serde_json::value::RawValue>>(body) else { return body.clone() };
+    /// Gemini's stream in one JSON array is looked at as the stream that it is. `None`: it is none.
+    async fn stream_in_array(&mut self, body: &Bytes) -> Option<Bytes> {
+        let events: Vec<&serde_json::value::RawValue> = serde_json::from_slice(body).ok()?;
         let hooks = std::mem::take(&mut self.hooks);
         let mut streaming = Streaming::new(&self.run, self.dialect, &self.client, hooks);
         let mut out = BytesMut::new();
@@ -388,7 +408,7 @@ impl Screener {
         if let Some(rejection) = streaming.refused.take() {
             self.run.tell(rejected(rejection), None);
         }
-        out.freeze()
+        Some(out.freeze())
     }
 
     /// The client gets an error in the place of the answer.

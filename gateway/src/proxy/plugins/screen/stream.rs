@@ -63,7 +63,7 @@ impl Streaming {
             look.append(&mut restore);
         }
         Self {
-            restoring: (!restore.is_empty()).then(|| EventScreen::new(restore)),
+            restoring: (!restore.is_empty()).then(|| EventScreen::new(dialect, restore)),
             screen: Screen::new(dialect, look, client.request_id.get(..12).unwrap_or("0")),
             encoder: codec(dialect).stream_encoder(client),
             losses: Losses::default(),
