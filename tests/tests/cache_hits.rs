@@ -255,6 +255,20 @@ async fn a_rule_may_say_what_is_kept() {
     assert!(stub.received().iter().all(|request| request.json().get("cache").is_none()));
 }
 
+/// A client that says so on all of its calls says so to models without a cache, too, whose providers may refuse what they do not know.
+#[tokio::test]
+async fn what_is_said_of_keeping_reaches_no_provider() {
+    let stub = counting().await;
+    let gateway = start(&stub, &model("")).await;
+    for name in ["m", "stub/u"] {
+        let reply = exchange(gateway.addr, &chat(&json!({"model": name, "cache": {"no-cache": true}}))).await;
+        assert_eq!((reply.status, cache(&reply)), (200, ""), "{name}");
+    }
+    assert!(stub.received().iter().all(|request| request.json().get("cache").is_none()));
+    exchange(gateway.addr, &chat(&json!({"cache": {"type": "their own"}}))).await;
+    assert_eq!(stub.received().pop().unwrap().json()["cache"]["type"], "their own");
+}
+
 /// Events of a kept stream come one after the other where the model says so.
 #[tokio::test]
 async fn a_replay_may_take_its_time() {

@@ -186,8 +186,6 @@ async fn whole_answers_fail_over_too() {
     let bad = [
         Answer::json(500, error_in_200),
         Answer::json(503, "not JSON"),
-        Answer::json(200, r#"{"detail":"boom"}"#),
-        Answer::json(200, r#"{"choices":[],"content":[],"data":[]} and more"#),
         Answer::json(200, r#"{"id":"x","choices":[{"#).header("content-length", "1000").step(Step::Cut),
         Answer::raw("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n{}"),
     ];
@@ -198,12 +196,11 @@ async fn whole_answers_fail_over_too() {
     ] {
         for (index, answer) in bad.iter().enumerate() {
             let bad = Stub::always(answer.clone()).await;
-            let fine = r#"{"choices":[],"content":[],"data":[]}"#;
-            let good = Stub::always(Answer::json(200, fine)).await;
+            let good = Stub::always(Answer::json(200, r#"{"fine":true}"#)).await;
             let config = two_targets(&bad.origin(), &good.origin(), "", provider);
             let gateway = Gateway::start(&config).await;
             let reply = exchange(gateway.addr, &Request::post(target, bodies::message("m", false))).await;
-            assert_eq!((reply.status, reply.text()), (200, fine.into()), "{target} {index}");
+            assert_eq!((reply.status, reply.text()), (200, r#"{"fine":true}"#.into()), "{target} {index}");
             // A plain 500 is asked once more.
             assert_eq!(reply.header("x-gateway-attempts"), if index == 0 { "3" } else { "2" }, "{target} {index}");
         }

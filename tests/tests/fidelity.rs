@@ -122,7 +122,7 @@ fn body() -> impl Strategy<Value = Body> {
 fn bytes_outside_the_model_survive() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let (stub, gateway) = runtime.block_on(async {
-        let stub = Stub::always(Answer::json(200, r#"{"choices":[],"output":[],"content":[],"data":[]}"#)).await;
+        let stub = Stub::always(Answer::json(200, r#"{"object":"x"}"#)).await;
         let origin = stub.origin();
         // One account of each dialect at the same stub: `stub` for the OpenAI paths, `stub2` for Anthropic's.
         let config = format!(

@@ -169,7 +169,7 @@ mod tests {
             drop(limits.admit(vec![key.clone()], claim).await.unwrap());
             limits.count_rejection(&limits.admit(vec![key], claim).await.unwrap_err().refused);
         }
-        limits.charge(keys().last().into_iter().collect(), Amounts { tokens: 0, cost: 20 });
+        limits.charge(keys().next_back().into_iter().collect(), Amounts { tokens: 0, cost: 20 });
 
         let mut registry = Registry::default();
         registry.register_collector(Box::new(LimitsCollector(limits)));

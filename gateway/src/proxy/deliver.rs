@@ -144,13 +144,6 @@ pub async fn write_last(session: &mut Session, event: Bytes, end: bool) -> bool 
     matches!(tokio::time::timeout(LAST_WRITE, written).await, Ok(Ok(())))
 }
 
-/// Writes the end of an answer with what is still withheld of it, and `rest` behind that. Says whether the client has it.
-pub async fn write_end(session: &mut Session, rest: Bytes) -> bool {
-    let tasks = vec![HttpTask::Body(Some(rest), false), HttpTask::Done];
-    let written = session.downstream_session.response_duplex_vec(tasks);
-    matches!(tokio::time::timeout(LAST_WRITE, written).await, Ok(Ok(_)))
-}
-
 /// Closes the connection behind a whole answer: after an error Pingora serves no other request on it, and while the tokens of this
 /// one are counted its client would send one. HTTP/2 has no such trouble, and would take it for a reset.
 pub async fn close(session: &mut Session) {

@@ -9,7 +9,7 @@ use pingora_proxy::{FailToProxy, Session};
 use rustls::AlertDescription;
 
 use super::answer::{self, cut_short};
-use super::deliver::{self, LAST_WRITE, close, took_no_more, write_last};
+use super::deliver::{LAST_WRITE, close, took_no_more, write_last};
 use super::outcome::Outcome;
 use super::replay::{Clock, Replay};
 use super::reply::Refusal;
@@ -112,11 +112,6 @@ pub fn attempt_broke(exchange: &mut Exchange, mut error: Box<Error>, reused: boo
     if exchange.is_complete_stream() {
         // Everything was said and passed on; how the connection ends after that is nobody's concern.
         exchange.end_attempt(Outcome::Ok);
-        error.set_retry(false);
-        return error;
-    }
-    let is_upstreams = fired(exchange).is_some() || error.esource() != &ErrorSource::Downstream;
-    if is_upstreams && answer::ends_as_it_is(exchange) {
         error.set_retry(false);
         return error;
     }
@@ -239,26 +234,12 @@ pub fn shutting_down() -> ApiError {
 /// Tells the client, in its dialect: JSON before commit, an event in the stream after it, a broken connection where
 /// neither is possible.
 pub async fn tell_client(session: &mut Session, error: &Error, exchange: &mut Exchange) -> FailToProxy {
-    let ending = exchange.upstream_answer.ending.take();
-    let ended = match ending {
-        // Through the plugins, as all that was said before it.
-        Some(ending) => Some(deliver::write_end(session, ending).await),
-        None => None,
-    };
     if let Some(replay) = &exchange.replay {
         replay.restore(session);
     }
     exchange.close_call();
     let gone = FailToProxy { error_code: 0, can_reuse_downstream: false };
     let stalled = took_no_more(error) || exchange.drained();
-    if let Some(ended) = ended {
-        exchange.keep_answer();
-        exchange.abandoned = !ended;
-        if ended {
-            close(session).await;
-        }
-        return gone;
-    }
     if exchange.is_complete_stream() {
         exchange.keep_answer();
         if !stalled {

@@ -100,7 +100,8 @@ pub fn route(
     }
     let mut edited = edits.apply(&body);
     // Behind the rule, which may speak in the client's place.
-    let cache_field = model.cache.as_ref().map(|_| cache_field(&edited)).transpose().map_err(unreadable)?.flatten();
+    let is_said = scan.cache || edits.set.iter().any(|(name, _)| name == "cache");
+    let cache_field = if is_said { cache_field(&edited).map_err(unreadable)? } else { None };
     if cache_field.is_some() {
         edited = FieldEdits { set: Vec::new(), remove: vec!["cache".to_owned()] }.apply(&edited);
     }

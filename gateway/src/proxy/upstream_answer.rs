@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use ai_gateway_providers::answer::{AnswerForm, Observer};
-use bytes::Bytes;
 
 use crate::net::unasked::Gunzip;
 
@@ -24,8 +23,6 @@ pub struct UpstreamAnswer {
     pub first_output: Option<Instant>,
     /// The body of an error answer that is to be told in the client's dialect.
     pub error_body: Option<Vec<u8>>,
-    /// What its client lacks of an answer that is whole, though its connection broke.
-    pub ending: Option<Bytes>,
 }
 
 impl UpstreamAnswer {
@@ -39,7 +36,6 @@ impl UpstreamAnswer {
             bytes: 0,
             first_output: None,
             error_body: None,
-            ending: None,
         }
     }
 

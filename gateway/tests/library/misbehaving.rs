@@ -190,7 +190,8 @@ async fn a_plugin_that_sleeps_or_blocks_harms_only_its_own_request() {
         for hook in ["request", "answer", "window"] {
             let mut bad = config(Bad { hook, deed }, OnError::Closed, Duration::from_millis(300));
             // Only what is streamed goes through it.
-            let when = "[providers.m]\nkind = \"mock\"\n[[plugins]]\nuse = \"headers\"\nwhen = { header = { x-bad = \"yes\" } }";
+            let when = "[providers.m]\nkind = \"mock\"\n[[plugins]]\nuse = \"headers\"\nrequest.set.x-a = \"b\"\n\
+                        when = { header = { x-bad = \"yes\" } }";
             let parsed = Config::parse(when, "when", &System).unwrap();
             bad.when = parsed.config.plugins[0].when.clone();
             let (addr, _gateway) = serve(vec![bad]).await;

@@ -69,7 +69,7 @@ fn on_type(name: &[u8], data: &[u8], notes: &mut Notes) {
         b"content_block_delta" => drop(notes.hear(&DELTA, data)),
         b"content_block_start" => match goes_on_in(data) {
             None => drop(notes.hear(&BLOCK, data)),
-            by => notes.stand_in(by),
+            by => return notes.stand_in(by),
         },
         _ => {}
     }

@@ -1,42 +1,28 @@
 //! Whether an answer ended as a model ends it, so that it may be given again.
 
-use serde_json::value::RawValue;
-
 use super::AnswerForm;
 use crate::codec::{Maker, Platform, codec};
 use crate::common::{Event, ProviderTag};
 use crate::dialect::Dialect;
 
-/// Whether all that `body` says, an answer to a chat, ended [as a model ends it](crate::common::StopReason::is_of_model). `false` also of
-/// what the codec of its dialect cannot read, and of what tells no end.
+/// Whether all that `body` says, an answer to a chat, ended [as a model ends it](crate::common::StopReason::is_of_model), as far as it tells
+/// how. `false` also of an error, and of a whole answer that the codec of its dialect cannot read.
 #[must_use]
 pub fn ended_by_model(body: &[u8], dialect: Dialect, form: AnswerForm) -> bool {
     let maker = Maker { provider: ProviderTag::of(""), platform: Platform::Native, model: "", id_seed: "" };
     match form {
-        AnswerForm::Json => codec(dialect).decode_response(body, &maker).is_ok_and(|response| {
-            !response.choices.is_empty() && response.choices.iter().all(|choice| choice.stop.reason.is_of_model())
-        }),
+        AnswerForm::Json => codec(dialect)
+            .decode_response(body, &maker)
+            .is_ok_and(|response| response.choices.iter().all(|choice| choice.stop.reason.is_of_model())),
         AnswerForm::Stream => {
-            let (mut ends, mut good) = (0, 0);
-            let mut see = |event: Event<'_>| {
-                if let Event::Stop { stop, .. } = event {
-                    ends += 1;
-                    good += u32::from(stop.reason.is_of_model());
-                }
-            };
+            let mut good = true;
             let mut decoder = codec(dialect).stream_decoder(&maker);
-            // Gemini's stream in one array.
-            match serde_json::from_slice::<Vec<&RawValue>>(body) {
-                Ok(events) => {
-                    for event in events {
-                        let event = event.get().replace(['\n', '\r'], " ");
-                        decoder.feed(format!("data: {event}\n\n").as_bytes(), false, &mut see);
-                    }
-                    decoder.feed(b"", true, &mut see);
-                }
-                Err(_) => decoder.feed(body, true, &mut see),
-            }
-            ends > 0 && ends == good
+            decoder.feed(body, true, &mut |event| match event {
+                Event::Stop { stop, .. } => good &= stop.reason.is_of_model(),
+                Event::Error(_) => good = false,
+                _ => {}
+            });
+            good
         }
         AnswerForm::Opaque => false,
     }

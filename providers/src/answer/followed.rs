@@ -93,7 +93,7 @@ fn follow(decoder: &mut dyn StreamDecoder, bytes: &[u8], end: bool, notes: &mut 
         failed |= matches!(event, Event::Error(_));
         note(&event, notes);
     });
-    notes.seen.stopped = decoder.has_stopped();
+    notes.seen.stopped |= decoder.has_stopped();
     failed
 }
 

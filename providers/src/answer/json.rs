@@ -7,9 +7,7 @@ use memchr::memchr2;
 use super::Notes;
 use super::blocked::{Filter, MAX_JUDGED, is_blocked};
 use super::searches::Searches;
-use super::translated::fail;
 use crate::dialect::{Dialect, Operation};
-use crate::error::{ApiError, ErrorKind};
 use crate::usage::report::Report;
 use crate::usage::tree::Tree;
 
@@ -106,8 +104,6 @@ pub(super) struct JsonScan {
     in_value: bool,
     /// The last key.
     key: Key,
-    /// A key without which it would be no answer has been seen.
-    answers: bool,
     kept: Kept,
     /// Where in this chunk that begins.
     from: usize,
@@ -126,7 +122,6 @@ impl JsonScan {
             object: false,
             in_value: false,
             key: Key::Other,
-            answers: false,
             kept: Kept::Nothing,
             from: 0,
             before: Vec::new(),
@@ -159,13 +154,7 @@ impl JsonScan {
                 State::String { .. } => self.in_string(chunk, at, notes),
                 State::Between if self.depth > 1 => self.nested(chunk, at, notes),
                 State::Between => self.between(chunk, at, notes),
-                State::Closed if chunk[at..].iter().all(u8::is_ascii_whitespace) => break,
-                State::Closed => {
-                    notes.unreadable();
-                    self.state = State::NoJson;
-                    break;
-                }
-                State::NoJson => break,
+                State::Closed | State::NoJson => break,
             };
         }
         self.keep(chunk.get(self.from..).unwrap_or_default(), notes);
@@ -174,9 +163,6 @@ impl JsonScan {
             self.state = State::Closed;
         }
         notes.seen.complete = self.state == State::Closed;
-        if end && self.state == State::Closed && !self.answers {
-            no_answer(notes);
-        }
     }
 
     /// White space (some providers send it to keep the connection open), a byte order mark, then the first byte.
@@ -244,8 +230,6 @@ impl JsonScan {
                 b'{' | b'[' => {
                     if self.depth == 0 {
                         self.object = byte == b'{';
-                        // Its streams may be arrays.
-                        self.answers = !self.object && notes.dialect == Dialect::Gemini;
                     }
                     self.depth += 1;
                     if self.key == Key::Message && self.kept == Kept::Value {
@@ -333,12 +317,12 @@ impl JsonScan {
     }
 
     fn end_key(&mut self, part: &[u8], notes: &Notes) {
-        if !self.before.is_empty() {
+        self.key = if self.before.is_empty() {
+            Key::of(part, notes.operation)
+        } else {
             self.keep_key(part);
-        }
-        let name = if self.before.is_empty() { part } else { &*self.before };
-        self.key = Key::of(name, notes.operation);
-        self.answers |= keys_of_answers(notes.dialect, notes.operation).iter().any(|key| key.as_bytes() == name);
+            Key::of(&self.before, notes.operation)
+        };
         self.keep_nothing();
     }
 
@@ -423,27 +407,6 @@ impl Marks {
             marks.closing += u8::from(byte | 0x20 == b'}');
         }
         marks
-    }
-}
-
-/// Keys of which an answer has one at least; none: whatever it has may be one.
-fn keys_of_answers(dialect: Dialect, operation: Operation) -> &'static [&'static str] {
-    match (dialect, operation) {
-        (Dialect::OpenAiChat, Operation::Chat | Operation::Completions) => &["choices"],
-        (Dialect::OpenAiChat, Operation::Embeddings) => &["data"],
-        (Dialect::OpenAiResponses, Operation::Chat) => &["output", "id"],
-        (Dialect::Anthropic, Operation::Chat) => &["content"],
-        (Dialect::Gemini, Operation::Chat) => &["candidates", "promptFeedback", "usageMetadata"],
-        (Dialect::Bedrock, Operation::Chat) => &["output"],
-        (Dialect::Cohere, Operation::Chat) => &["message"],
-        _ => &[],
-    }
-}
-
-/// What has come is JSON, and nothing that was asked for.
-fn no_answer(notes: &mut Notes) {
-    if let [key, ..] = keys_of_answers(notes.dialect, notes.operation) {
-        fail(notes, ApiError::new(ErrorKind::UpstreamError, format!("the provider's answer has no `{key}`")));
     }
 }
 

@@ -81,7 +81,7 @@ pub struct Seen {
     /// The answer has come to its proper end: `[DONE]` or a finish reason for every choice, `message_stop`,
     /// `response.completed` and its siblings, the closing brace.
     pub complete: bool,
-    /// Of streams that codecs read: every answer in it has told why it is over, and its end has yet to come. Nobody can go on with it.
+    /// Of streams that codecs read: every answer in it has told why it is over. Nobody can go on with it.
     pub stopped: bool,
     /// The body ended, and the answer had neither come to its end nor reported an error.
     pub cut: bool,

@@ -240,7 +240,7 @@ impl Translated {
                 if goes_on_as.is_some() {
                     notes.seen.model = goes_on_as;
                 }
-                notes.seen.stopped = decoder.has_stopped();
+                notes.seen.stopped |= decoder.has_stopped();
                 if end {
                     self.finish_whole(&mut out, notes);
                 }
@@ -400,10 +400,12 @@ pub(super) fn note(event: &Event<'_>, notes: &mut Notes) {
                 | Content::ToolCall(_)
                 | Content::ToolResult(_) => notes.output(),
                 Content::Foreign(foreign) => {
-                    if foreign.dialect == Dialect::Anthropic {
-                        notes.stand_in(anthropic::goes_on(foreign.raw.get().as_bytes()));
+                    let by = || anthropic::goes_on(foreign.raw.get().as_bytes());
+                    match (foreign.dialect == Dialect::Anthropic).then(by).flatten() {
+                        // That another model goes on says nothing yet.
+                        Some(by) => notes.stand_in(Some(by)),
+                        None => notes.output(),
                     }
-                    notes.output();
                 }
             }
         }

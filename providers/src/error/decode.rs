@@ -137,7 +137,9 @@ impl Parts {
     fn kind(&self, status: u16) -> ErrorKind {
         let words = [self.code.as_deref(), self.r#type.as_deref(), self.status.as_deref()];
         let words = || words.into_iter().flatten();
-        if let Some(kind) = self.forbids_request().filter(|_| status == 403) {
+        if let Some(kind) =
+            self.forbids_request().filter(|_| status == 403 || (status == 200 && self.http == Some(403)))
+        {
             return kind;
         }
         // A code or type is more exact than the status, which may be 200, or 400 for everything.

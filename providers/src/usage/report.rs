@@ -375,7 +375,8 @@ pub(crate) fn anthropic_tier(known: Option<&str>, usage: &Tree<'_>) -> Option<St
 
 /// The model that gave an answer which the one that was asked declined to give, as Anthropic's `usage` tells.
 pub(crate) fn anthropic_stand_in<'a>(usage: &'a Tree<'_>) -> Option<&'a str> {
-    let mut iterations = usage["iterations"].elements().iter();
+    // Of several the last one.
+    let mut iterations = usage["iterations"].elements().iter().rev();
     iterations.find(|entry| entry["type"].as_str() == Some("fallback_message"))?["model"].as_str()
 }
 

@@ -95,6 +95,7 @@ fn a_403_amid_answers_rests_its_model_for_a_second() {
         assert_eq!(other.check(world.now), Availability::Ready);
         world.wait(SECOND);
     }
+    let _ = world.attempt(&good, SUCCESS);
     world.wait(600 * SECOND);
     let _ = world.attempt(&good, FORBIDDEN);
     assert!(about(world.waiting(&good).0, 30 * SECOND), "nothing is known of it any more");

@@ -174,7 +174,17 @@ pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> 
     exchange.saw_progress();
     exchange.upstream_answer.bytes += out.len();
     *body = (!out.is_empty()).then_some(out);
-    exchange.complete_part(body);
+    // What other attempts have cost that it goes on from is not known yet.
+    if exchange.wants_cost()
+        && exchange.resume.is_none()
+        && !exchange.has_told_cost()
+        && let (Some(events), Some(cost)) = (&body, exchange.cost())
+    {
+        *body = Some(with_cost(exchange.dialect(), events.clone(), &Dollars(cost).to_string()));
+    }
+    if let Some(trace) = &mut exchange.trace {
+        trace.see_answer(body);
+    }
     if !exchange.committed {
         let buffers = exchange.buffers();
         let shows = exchange.upstream_answer.form == AnswerForm::Stream
@@ -202,32 +212,6 @@ pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> 
         replay.set_unjudged(false);
     }
     on_end(body, exchange)
-}
-
-/// The answer broke off, or fell silent, when all of it was said and only its end had yet to come: it is whole, and what its client
-/// lacks of it is kept. `false`: it is not.
-pub fn ends_as_it_is(exchange: &mut Exchange) -> bool {
-    if !exchange.has_stopped() || exchange.client_left || exchange.drained() {
-        return false;
-    }
-    let Some(observer) = &mut exchange.upstream_answer.observer else { return false };
-    let rest = observer.feed(Bytes::new(), true);
-    if !observer.seen().complete {
-        return false;
-    }
-    let length = rest.len();
-    let mut rest = Some(rest);
-    exchange.complete_part(&mut rest);
-    if !exchange.committed {
-        exchange.amend(length);
-        exchange.commit();
-    }
-    if let Some(replay) = &exchange.replay {
-        replay.set_unjudged(false);
-    }
-    exchange.upstream_answer.ending = rest;
-    exchange.end_attempt(Outcome::Ok);
-    true
 }
 
 /// What of an answer that is still withheld makes it worth asking another target. A JSON document is withheld to its
@@ -421,33 +405,11 @@ impl Exchange {
         self.committed && self.upstream_answer.form == AnswerForm::Stream && whole && !self.client_left && !kept_back
     }
 
-    /// Whether the provider has said all of its stream, but for how it ends.
-    fn has_stopped(&self) -> bool {
-        let seen = self.upstream_answer.observer.as_ref().map(Observer::seen);
-        let streams = self.upstream_answer.form == AnswerForm::Stream;
-        seen.is_some_and(|seen| (seen.stopped || (seen.complete && streams)) && seen.error.is_none())
-    }
-
-    /// Adds to a part of the answer what it costs, where its client wants to know, and shows it to the trace.
-    fn complete_part(&mut self, part: &mut Option<Bytes>) {
-        // What other attempts have cost that it goes on from is not known yet.
-        if self.wants_cost()
-            && self.resume.is_none()
-            && !self.has_told_cost()
-            && let (Some(events), Some(cost)) = (&part, self.cost())
-        {
-            *part = Some(with_cost(self.dialect(), events.clone(), &Dollars(cost).to_string()));
-        }
-        if let Some(trace) = &mut self.trace {
-            trace.see_answer(part);
-        }
-    }
-
     fn saw_progress(&self) {
         let (Some(replay), Some(attempt)) = (&self.replay, self.attempt()) else { return };
         let idle = attempt.clocks.idle;
         // An error is not waited for as long as an answer, as its status says enough; nor is what follows on the end of one.
-        if self.is_complete_stream() || self.has_stopped() || self.upstream_answer.error_body.is_some() {
+        if self.is_complete_stream() || self.upstream_answer.error_body.is_some() {
             replay.saw_progress(idle.min(END_PATIENCE));
         } else if (self.upstream_answer.first_output.is_some() && !resume::awaits_output(self)) || !self.wants_stream()
         {

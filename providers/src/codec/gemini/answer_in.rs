@@ -71,8 +71,6 @@ struct Choice {
     text: Chars,
     calls: bool,
     finish: Option<String>,
-    /// Something was said behind the reason to be over: some models have one in each chunk.
-    went_on: bool,
     extras: Extras<'static>,
 }
 
@@ -183,7 +181,6 @@ impl Assembler {
             self.choices.len() - 1
         });
         let choice = &mut self.choices[known];
-        choice.went_on |= choice.finish.is_some() && !parts.is_empty();
         for part in parts {
             choice.block(block(part, Origin::Maker(self.provider), &mut self.ids), sink);
         }
@@ -203,8 +200,8 @@ impl Assembler {
 
     /// Whether all its answers have a reason to be over.
     pub(super) fn has_stopped(&self) -> bool {
-        let over = |choice: &Choice| choice.finish.is_some() && !choice.went_on;
-        if self.choices.is_empty() { self.blocked.is_some() } else { self.choices.iter().all(over) }
+        let is_over = |choice: &Choice| choice.finish.is_some();
+        if self.choices.is_empty() { self.blocked.is_some() } else { self.choices.iter().all(is_over) }
     }
 
     /// Nothing follows. A stream is whole when all its answers have a reason to be over.
