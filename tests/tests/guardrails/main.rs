@@ -474,7 +474,11 @@ async fn what_is_asked_and_answered_is_logged_without_what_tells_of_persons() {
 /// A sink that takes nothing is complained of, once, and told by tags and metrics.
 #[tokio::test]
 async fn a_log_that_cannot_be_written_says_so() {
-    let gateway = gateway("[[plugins]]\nuse = \"log\"\nfile = \"/proc/no/such/folder\"\n").await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("calls.jsonl");
+    let gateway = gateway(&format!("[[plugins]]\nuse = \"log\"\nfile = {file:?}\n")).await;
+    // It was there when the configuration was checked.
+    folder.close().unwrap();
     let request = ask(Dialect::OpenAiChat, "openai-chat/echo", "hi", false);
     let complaints = || gateway.output().1.iter().filter(|line| line.contains("cannot write")).cloned().collect();
     let told = async |lost: u64| {
