@@ -259,7 +259,7 @@ impl Exchange {
         self.answering()?.cost(&usage, tier)
     }
 
-    /// The target whose answer the current attempt's is, and whose prices it has: see [`Attempt::answering`].
+    /// The target whose answer the current attempt's is, and whose prices it has: see `Attempt::answering`.
     pub fn answering(&self) -> Option<Arc<Target>> {
         let attempt = self.attempt()?;
         let observer = self.upstream_answer.observer.as_ref();
