@@ -44,6 +44,7 @@ mod health;
 mod keys;
 mod ledger;
 mod limits;
+mod lock;
 mod mock;
 mod net;
 mod paths;

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use http::HeaderMap;
 
-use crate::providers::codec::{Client, Maker, Platform, codec};
-use crate::providers::common::{Losses, ProviderTag, Response};
+use crate::providers::codec::{Client, Maker, codec};
+use crate::providers::common::{Losses, Response};
 use crate::providers::scan::restore_texts;
 use crate::providers::{ApiError, Dialect, Operation};
 use crate::{Side, Text, edit_texts, texts};
@@ -84,7 +84,7 @@ impl Answer {
     /// What the model says in an answer that holds it.
     pub(crate) fn decoded(&self) -> Option<Result<Response<'_>, ApiError>> {
         let json = self.json().filter(|_| (200..300).contains(&self.status))?;
-        let maker = Maker { provider: ProviderTag::of(""), platform: Platform::Native, model: "", id_seed: "0" };
+        let maker = Maker::nobody("0");
         Some(codec(self.dialect).decode_response(json, &maker))
     }
 

@@ -23,21 +23,12 @@ pub const PLUGIN: Kind = Kind::new("headers", |settings| {
     Ok(Arc::new(headers))
 });
 
-/// What a plugin's edits do not reach: credentials, and what the gateway writes itself.
-const OUT_OF_REACH: [&str; 12] = [
-    "authorization",
-    "x-api-key",
-    "api-key",
-    "x-goog-api-key",
-    "proxy-authorization",
-    "cookie",
-    "host",
-    "accept-encoding",
-    "connection",
-    "content-length",
-    "transfer-encoding",
-    "upgrade",
-];
+/// Headers that carry credentials, in lower case: no rule and no plugin sees or changes them.
+pub const CREDENTIALS: [&str; 6] =
+    ["authorization", "x-api-key", "api-key", "x-goog-api-key", "proxy-authorization", "cookie"];
+
+/// What the gateway writes itself, whatever a plugin says.
+const OWN: [&str; 6] = ["host", "accept-encoding", "connection", "content-length", "transfer-encoding", "upgrade"];
 
 /// The settings as written.
 #[derive(Debug, Default, Deserialize)]
@@ -63,7 +54,7 @@ impl WrittenEdits {
         let name = |text: &str, at: &Spanned<String>| {
             let name = HeaderName::from_bytes(text.as_bytes())
                 .map_err(|_| SettingsError::at(at, format!("`{text}` cannot be the name of a header")))?;
-            if OUT_OF_REACH.contains(&name.as_str()) {
+            if [CREDENTIALS, OWN].as_flattened().contains(&name.as_str()) {
                 let message = format!("`{name}` carries a credential, or the gateway writes it itself");
                 return Err(SettingsError::at(at, message).help("remove it; credentials belong to [providers]"));
             }

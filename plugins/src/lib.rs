@@ -115,6 +115,7 @@ pub use verdict::{Failure, Rejection, Reply, Verdict};
 /// How the gateway runs plugins over answers. It is not part of the interface.
 #[doc(hidden)]
 pub mod internal {
+    pub use crate::headers::CREDENTIALS;
     pub use crate::screen::{EventScreen, Hooked, Policy, Screen, delta, part_of, refuse_whole, screen_whole, text_of};
     pub use crate::text::Stage;
 }

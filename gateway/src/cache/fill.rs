@@ -262,9 +262,12 @@ impl Fill {
             Form::Whole => AnswerForm::Json,
             Form::Stream(_) => AnswerForm::Stream,
         };
-        let is_readable =
-            form == AnswerForm::Stream || !is_json(&meta) || serde_json::from_slice::<IgnoredAny>(&body).is_ok();
-        let good = is_readable && said_in.is_none_or(|dialect| ended_by_model(&body, dialect, form));
+        let good = match said_in {
+            Some(dialect) => ended_by_model(&body, dialect, form),
+            None => {
+                form == AnswerForm::Stream || !is_json(&meta) || serde_json::from_slice::<IgnoredAny>(&body).is_ok()
+            }
+        };
         good.then(|| (*meta, body.freeze()))
     }
 

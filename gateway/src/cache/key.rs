@@ -224,41 +224,36 @@ fn passes(pair: &str) -> bool {
 /// What of a top-level field matters.
 fn counts(name: &[u8], endpoint: &Endpoint) -> Counts {
     match name {
-        name if let Dialect::Own(own) = endpoint.dialect => {
-            let ignored = own.dialect().cache_ignores().iter().any(|ignored| ignored.as_bytes() == name);
-            if ignored { Counts::Not } else { Counts::Whole }
-        }
+        name if is_left_out(name, endpoint.dialect) => Counts::Not,
+        _ if matches!(endpoint.dialect, Dialect::Own(_)) => Counts::Whole,
         // It has been resolved.
         b"model" => Counts::Not,
         b"stream" => Counts::Not,
         b"stream_options" => Counts::Without("include_usage"),
-        name if left_out(endpoint.dialect).iter().any(|ignored| ignored.as_bytes() == name) => Counts::Not,
         _ => Counts::Whole,
     }
 }
 
 /// Fields that are for accounts, abuse reports or the provider's prompt cache, and in no answer. Responses repeat such fields
 /// in their answer, which is therefore only for who said the same.
-const fn left_out(dialect: Dialect) -> &'static [&'static str] {
-    match dialect {
+fn is_left_out(name: &[u8], dialect: Dialect) -> bool {
+    let fields: &[&str] = match dialect {
         Dialect::OpenAiChat => {
             &["user", "metadata", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "store"]
         }
         Dialect::Anthropic => &["metadata"],
         Dialect::Gemini => &["labels"],
         Dialect::Bedrock => &["requestMetadata"],
-        Dialect::OpenAiResponses | Dialect::Cohere | Dialect::Own(_) => &[],
-    }
+        Dialect::Own(own) => own.dialect().cache_ignores(),
+        Dialect::OpenAiResponses | Dialect::Cohere => &[],
+    };
+    fields.iter().any(|field| field.as_bytes() == name)
 }
 
 /// Whether a body has a field that changes no answer, and so is not in its fingerprint: a provider may refuse it all the same.
 pub fn is_personal(body: &[u8], endpoint: &Endpoint) -> bool {
-    says_any(body, |name| match endpoint.dialect {
-        // All say which model, and whether they want a stream.
-        Dialect::Own(_) if matches!(name, b"model" | b"stream") => false,
-        Dialect::Own(own) => own.dialect().cache_ignores().iter().any(|ignored| ignored.as_bytes() == name),
-        dialect => left_out(dialect).iter().any(|ignored| ignored.as_bytes() == name),
-    })
+    // All say which model, and whether they want a stream.
+    says_any(body, |name| !matches!(name, b"model" | b"stream") && is_left_out(name, endpoint.dialect))
 }
 
 /// The form in which a request wants its answer. `json_array`: its stream as one JSON array (Gemini). `wants_cost`: a stream's

@@ -58,6 +58,7 @@ use serde::Deserialize;
 use crate::clock::Time;
 
 pub use access_log::{AccessLogConfig, LogTo};
+pub(crate) use ai_gateway_plugins::internal::CREDENTIALS;
 pub use attempts::{RetryConfig, RetryOn, TimeoutsConfig};
 pub use cache::{CacheConfig, DiskConfig, ModelCacheConfig, OwnTiers};
 pub use certificates::{CaConfig, Certified, TlsConfig};
@@ -79,7 +80,6 @@ pub use plugins::{OnError, PluginConfig};
 pub use prices::PricesConfig;
 pub use providers::ProviderConfig;
 pub use report::{ConfigErrors, Place, Problem, Severity, Warning};
-pub(crate) use routes::CREDENTIALS;
 pub use routes::{Condition, HeaderEdits, MirrorConfig, Patterns, RouteConfig, RouteTo, SideConfig, SplitBy};
 pub use schema::{schema, schema_json};
 pub use secret::Secret;

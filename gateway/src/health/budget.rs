@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use super::lock;
+use crate::lock::lock;
 
 /// Tokens are counted in thousandths.
 const TOKEN: i64 = 1000;

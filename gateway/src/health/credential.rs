@@ -7,9 +7,9 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 
 use super::circuit::{Circuit, Gate, Ticket};
-use super::lock;
 use super::settings::{FIRST_REFUSAL, MAX_REFUSAL, Settings, backoff, is_recent};
 use super::verdict::{CredentialChange, FailureKind, Reason};
+use crate::lock::lock;
 
 /// So many refused models are told apart.
 const MOST_REFUSED: usize = 64;

@@ -34,8 +34,6 @@ mod window;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 pub use probe::ProbeSchedule;
 pub use registry::Health;
 pub use saved::Saved;
@@ -43,8 +41,3 @@ pub use settings::Settings;
 pub use status::{CredentialStatus, State, TargetStatus};
 pub use target::{Pass, TargetState};
 pub use verdict::{Availability, Changes, CredentialChange, FailureKind, Reason, TargetChange, Verdict};
-
-/// What a panic left behind is plain numbers: still good enough to go on with.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}

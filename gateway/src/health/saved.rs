@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::Health;
 use super::circuit::Circuit;
 use super::target::Counters;
 use super::verdict::Reason;
-use super::{Health, lock};
+use crate::lock::lock;
 
 /// A target of another process, with its credential.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -10,10 +10,10 @@ use super::credential::CredentialState;
 use super::histogram::Histogram;
 use super::hold::Hold;
 use super::latency::Latency;
-use super::lock;
 use super::settings::{FIRST_FORBIDDEN, FIRST_RATE_LIMIT, FIRST_REFUSAL, MAX_REFUSAL, Settings, backoff, is_recent};
 use super::verdict::{Availability, Changes, FailureKind, Reason, TargetChange, Verdict};
 use super::window::Window;
+use crate::lock::lock;
 
 /// When to come back while somebody else's probe is under way: soon, as nobody knows how long it takes.
 const PROBE_PATIENCE: Duration = Duration::from_secs(1);

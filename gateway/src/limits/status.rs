@@ -95,8 +95,7 @@ impl Collector for LimitsCollector {
         for subject in &subjects {
             for usage in subject.limits.iter().filter(|usage| usage.rule.what == What::Cost) {
                 let labels = [("subject", label(subject.kind, &subject.name)), ("per", usage.rule.period.to_string())];
-                let used = usage.booked.saturating_add(usage.reserved) as f64 / usage.rule.limit as f64;
-                ConstGauge::new(used).encode(family.encode_family(&labels)?)?;
+                ConstGauge::new(part_used(usage)).encode(family.encode_family(&labels)?)?;
             }
         }
         for (name, help, what, unit) in [
@@ -129,9 +128,7 @@ impl Collector for LimitsCollector {
 
 /// Of each kind so many as there is room for, those first that have used most of a limit.
 fn shown(mut subjects: Vec<SubjectStatus>) -> Vec<SubjectStatus> {
-    #[expect(clippy::cast_precision_loss, reason = "only compared")]
-    let used = |usage: &MeterUsage| usage.booked.saturating_add(usage.reserved) as f64 / usage.rule.limit as f64;
-    let most = |subject: &SubjectStatus| subject.limits.iter().map(used).fold(0.0, f64::max);
+    let most = |subject: &SubjectStatus| subject.limits.iter().map(part_used).fold(0.0, f64::max);
     subjects.sort_by(|a, b| a.kind.cmp(&b.kind).then_with(|| most(b).total_cmp(&most(a))));
     let (mut kind, mut count) = (None, 0);
     subjects.retain(|subject| {
@@ -139,6 +136,12 @@ fn shown(mut subjects: Vec<SubjectStatus>) -> Vec<SubjectStatus> {
         count <= MAX_SUBJECTS
     });
     subjects
+}
+
+/// Which part of a limit is used or reserved.
+#[expect(clippy::cast_precision_loss, reason = "a metric is a floating number")]
+fn part_used(usage: &MeterUsage) -> f64 {
+    usage.booked.saturating_add(usage.reserved) as f64 / usage.rule.limit as f64
 }
 
 /// `key:support-bot`, `global`.

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::Work;
 use crate::find::{Any, Found, Reader, Script, in_json, redacted};
-use crate::providers::codec::{Maker, Platform, codec};
-use crate::providers::common::{Collector, Content, ProviderTag};
+use crate::providers::codec::{Maker, codec};
+use crate::providers::common::{Collector, Content};
 use crate::providers::{Dialect, Operation};
 use crate::{About, End, Finish, Request, Side, TextKind, texts};
 
@@ -189,7 +189,7 @@ impl Record {
                 .map(|text| Said { role: role(text.kind), text: text.text.into_owned() })
                 .collect();
         }
-        let maker = Maker { provider: ProviderTag::of(""), platform: Platform::Native, model: "", id_seed: "0" };
+        let maker = Maker::nobody("0");
         let (mut decoder, mut collector) = (codec(self.dialect).stream_decoder(&maker), Collector::new(self.dialect));
         let mut cut = Vec::new();
         // Of a stream that was cut its beginning is told: the error at its end is none of its texts.

@@ -3,8 +3,8 @@
 use super::whole::screen_block;
 use super::{Hooked, chain};
 use crate::providers::Dialect;
-use crate::providers::codec::{Maker, Platform, StreamDecoder, codec};
-use crate::providers::common::{Block, Content, Delta, Event, Json, Opaque, ProviderTag, Stop, StopReason, Str};
+use crate::providers::codec::{Maker, StreamDecoder, codec};
+use crate::providers::common::{Block, Content, Delta, Event, Json, Opaque, Stop, StopReason, Str};
 use crate::text::Stage;
 use crate::{Part, PartKind, Rejection};
 
@@ -77,7 +77,7 @@ impl Screen {
     /// For a stream in the client's `dialect`. `seed` makes ids where the dialect has none.
     #[must_use]
     pub fn new(dialect: Dialect, hooks: Vec<Hooked>, seed: &str) -> Self {
-        let maker = Maker { provider: ProviderTag::of(""), platform: Platform::Native, model: "", id_seed: seed };
+        let maker = Maker::nobody(seed);
         let decoder = codec(dialect).stream_decoder(&maker);
         Self { decoder, events: EventScreen::new(dialect, hooks) }
     }

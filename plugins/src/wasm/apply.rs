@@ -8,8 +8,7 @@ use serde::de::IgnoredAny;
 
 use super::world::{Change, Replacement};
 use crate::providers::Dialect;
-use crate::providers::codec::{Call, Maker, Platform, codec};
-use crate::providers::common::ProviderTag;
+use crate::providers::codec::{Call, Maker, codec};
 use crate::{Answer, AnswerBody, Failure, Plan, Request, Upstream, Window};
 
 const NOT_HERE: &str = "it changed what cannot be changed in this event";
@@ -81,8 +80,7 @@ pub(super) fn to_answer(changes: Vec<Change>, answer: &mut Answer) -> Result<(),
             Change::Text((number, text)) => drop(texts.insert(number as usize, text)),
             Change::Json(json) => answer.body = AnswerBody::Json(sound(json)?),
             Change::Chat(chat) => {
-                let maker =
-                    Maker { provider: ProviderTag::of(""), platform: Platform::Native, model: "", id_seed: "0" };
+                let maker = Maker::nobody("0");
                 let chat = codec(Dialect::OpenAiChat).decode_response(chat.as_bytes(), &maker);
                 answer.set_chat(&chat.map_err(|_| "it made a chat that cannot be said")?);
             }

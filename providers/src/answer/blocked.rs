@@ -2,8 +2,8 @@
 
 use super::Notes;
 use super::translated::note;
-use crate::codec::{Maker, Platform, codec};
-use crate::common::{ProviderTag, Stop, StopReason, take_apart};
+use crate::codec::{Maker, codec};
+use crate::common::{Stop, StopReason, take_apart};
 use crate::dialect::{Dialect, Operation};
 
 /// The largest document that is kept to be judged: one that says nothing may still repeat its request's instructions and tools.
@@ -34,7 +34,7 @@ impl Filter {
 
 /// Whether `body`, a whole answer to a chat, is blocked.
 pub(super) fn is_blocked(body: &[u8], dialect: Dialect) -> bool {
-    let maker = Maker { provider: ProviderTag::of(""), platform: Platform::Native, model: "", id_seed: "" };
+    let maker = Maker::nobody("");
     let Ok(response) = codec(dialect).decode_response(body, &maker) else { return false };
     let mut notes = Notes::new(dialect, Operation::Chat);
     take_apart(&response, &mut |event| note(&event, &mut notes));

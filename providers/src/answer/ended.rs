@@ -1,15 +1,15 @@
 //! Whether an answer ended as a model ends it, so that it may be given again.
 
 use super::AnswerForm;
-use crate::codec::{Maker, Platform, codec};
-use crate::common::{Event, ProviderTag};
+use crate::codec::{Maker, codec};
+use crate::common::Event;
 use crate::dialect::Dialect;
 
 /// Whether all that `body` says, an answer to a chat, ended [as a model ends it](crate::common::StopReason::is_of_model), as far as it tells
 /// how. `false` also of an error, and of a whole answer that the codec of its dialect cannot read.
 #[must_use]
 pub fn ended_by_model(body: &[u8], dialect: Dialect, form: AnswerForm) -> bool {
-    let maker = Maker { provider: ProviderTag::of(""), platform: Platform::Native, model: "", id_seed: "" };
+    let maker = Maker::nobody("");
     match form {
         AnswerForm::Json => codec(dialect)
             .decode_response(body, &maker)

@@ -5,8 +5,8 @@ use serde::de::IgnoredAny;
 
 use super::translated::note;
 use super::{Notes, raw};
-use crate::codec::{Maker, Platform, StreamDecoder, codec};
-use crate::common::{Event, ProviderTag};
+use crate::codec::{Maker, StreamDecoder, codec};
+use crate::common::Event;
 use crate::dialect::Dialect;
 use crate::sse::{Fields, Piece, Splitter};
 
@@ -35,7 +35,7 @@ impl std::fmt::Debug for Followed {
 
 impl Followed {
     pub(super) fn new(dialect: Dialect) -> Self {
-        let maker = Maker { provider: ProviderTag::of(""), platform: Platform::Native, model: "", id_seed: "" };
+        let maker = Maker::nobody("");
         let hold = match dialect {
             Dialect::Bedrock => Hold::Frames(BytesMut::new()),
             _ => Hold::Events(Splitter::default()),

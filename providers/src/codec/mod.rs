@@ -252,6 +252,14 @@ pub struct Maker<'a> {
     pub id_seed: &'a str,
 }
 
+impl<'a> Maker<'a> {
+    /// Nobody in particular: for who reads what an answer says, and does not pass its state on.
+    #[must_use]
+    pub fn nobody(id_seed: &'a str) -> Self {
+        Self { provider: ProviderTag::of(""), platform: Platform::Native, model: "", id_seed }
+    }
+}
+
 /// For whom an answer is written.
 #[derive(Debug, Clone, Default)]
 pub struct Client {

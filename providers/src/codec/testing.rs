@@ -140,8 +140,7 @@ pub(super) fn check_own_answer(dialect: Dialect, response: &Response<'_>, name: 
 fn assert_same(found: &Response<'_>, wanted: &Response<'_>, name: &str) {
     assert_eq!(found.choices, wanted.choices, "{name}");
     // No dialect says of which models those would be. Who counts what was written to a cache counts nothing as 0.
-    let counts = found.usage.is_some_and(|usage| usage.cache_write_5m == Some(0));
-    let nothing = counts.then_some(0);
+    let nothing = found.usage.and_then(|usage| usage.cache_write_5m).filter(|count| *count == 0);
     let written = |usage: Usage| {
         let cache_write_5m = usage.cache_write_5m.or(nothing);
         Usage { other_models: None, charged: None, cache_write_5m, ..usage }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::Own;
-use crate::codec::{Call, Client, Codec, Maker, Platform, Target};
+use crate::codec::{Call, Client, Codec, Maker, Target};
 use crate::common::{
     Block, Content, Losses, Media, MediaKind, MediaSource, ProviderTag, Request, Response, Role, Str, Tool,
 };
@@ -121,7 +121,7 @@ pub(crate) fn repeatable(own: Own, body: &[u8]) -> Repeatable {
 }
 
 fn maker() -> Maker<'static> {
-    Maker { provider: ProviderTag::of(""), platform: Platform::Native, model: "", id_seed: "0" }
+    Maker::nobody("0")
 }
 
 /// Takes a text: whose it is, and whether it is JSON.

@@ -22,10 +22,6 @@ use super::providers::ProviderConfig;
 use super::targets;
 use super::tree::{At, nearest};
 
-/// Headers that carry credentials: no rule sees or changes them.
-pub(crate) const CREDENTIALS: [&str; 6] =
-    ["authorization", "x-api-key", "api-key", "x-goog-api-key", "proxy-authorization", "cookie"];
-
 /// `[[routes]]` as written; the first that matches wins. At most one of `model`, `targets`, `split` and `reject`; with none of
 /// them the request goes to the model that the client named.
 #[derive(Debug, Deserialize, JsonSchema)]

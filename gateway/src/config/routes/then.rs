@@ -7,13 +7,14 @@ use http::header::{HeaderName, HeaderValue};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::super::CREDENTIALS;
 use super::super::Context;
 use super::super::attempts::TimeoutsConfig;
 use super::super::models::ModelConfig;
 use super::super::providers::OWN_HEADERS;
 use super::super::targets::{self, Target};
 use super::super::tree::At;
-use super::{CREDENTIALS, Known};
+use super::Known;
 
 /// Fields whose meaning the gateway has already acted upon.
 const FIELDS_NOT_OURS: [&str; 5] = ["model", "stream", "stream_options", "fallbacks", "models"];

@@ -11,10 +11,10 @@ use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
+use super::super::CREDENTIALS;
 use super::super::Context;
 use super::super::keys::ModelPattern;
 use super::super::tree::{At, instead};
-use super::CREDENTIALS;
 use crate::routing::rules::Expression;
 
 /// `when` as written. All that is written must hold; of an array one element must. Texts are patterns in which `*` stands for

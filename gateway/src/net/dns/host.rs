@@ -2,13 +2,14 @@
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwapOption, Guard};
 use tokio::sync::Notify;
 
 use super::{Answer, DnsError, MAX_STALE, MAX_TTL, MIN_TTL, RETRY_AFTER};
+use crate::lock::lock;
 
 /// More addresses of one host than this are not used: [`Addresses::avoided`] has a bit for each.
 const MAX_ADDRESSES: usize = 64;
@@ -220,8 +221,4 @@ impl Addresses {
             self.avoided.fetch_and(!(1 << place), Ordering::Relaxed);
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -14,7 +14,7 @@ mod clocks;
 mod session;
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -27,6 +27,7 @@ use super::custom::vacant;
 use super::drain::{self, Draining, Drains};
 use super::ending::Ending;
 use super::plugins::Screener;
+use crate::lock::lock;
 pub use clocks::Clock;
 use session::ReplaySession;
 
@@ -249,8 +250,4 @@ impl Replay {
 
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

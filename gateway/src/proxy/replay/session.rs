@@ -17,7 +17,8 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use tokio::time::Sleep;
 
 use super::clocks::clock_runs_out;
-use super::{Clock, Shared, lock, nanos};
+use super::{Clock, Shared, nanos};
+use crate::lock::lock;
 use crate::proxy::custom::{only_answers, vacant};
 use crate::proxy::deliver::deliver;
 use crate::proxy::ending::{End, Ending};
