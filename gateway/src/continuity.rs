@@ -4,10 +4,11 @@
 mod shelf;
 mod unfinished;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use ai_gateway_providers::codec::OutputItem;
 use ai_gateway_providers::common::TurnMemory;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::snapshot::{Key, Target};
 use shelf::Shelf;
@@ -171,7 +172,7 @@ impl Continuity {
     }
 
     fn news(&self) -> MutexGuard<'_, Option<Vec<Box<str>>>> {
-        self.news.lock().unwrap_or_else(PoisonError::into_inner)
+        self.news.lock()
     }
 }
 

@@ -44,7 +44,6 @@ mod health;
 mod keys;
 mod ledger;
 mod limits;
-mod lock;
 mod mock;
 mod net;
 mod paths;

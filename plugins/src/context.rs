@@ -2,8 +2,10 @@
 
 use std::any::Any;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
+
+use parking_lot::Mutex;
 
 use crate::Host;
 use crate::providers::{Dialect, Operation};
@@ -141,7 +143,7 @@ impl Context {
 
     /// Notes something about the exchange. Use few names and few values: they become labels. Nothing of a prompt or an answer.
     pub fn tag(&self, name: impl Into<String>, value: impl Into<String>) {
-        let mut tags = lock(&self.tags);
+        let mut tags = self.tags.lock();
         if tags.len() < MOST_TAGS {
             let (name, value) = (cut(name.into()), cut(value.into()));
             tags.push(Tag { plugin: self.plugin.clone(), name, value });
@@ -151,12 +153,12 @@ impl Context {
     /// What all plugins noted so far.
     #[must_use]
     pub fn tags(&self) -> Vec<Tag> {
-        lock(&self.tags).clone()
+        self.tags.lock().clone()
     }
 
     /// Works on what this plugin keeps of this exchange, which is `T::default()` until then. Do not wait inside.
     pub fn with<T: Default + Send + 'static, R>(&self, work: impl FnOnce(&mut T) -> R) -> R {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         let kept = state.get_or_insert_with(|| Box::<T>::default());
         if !kept.is::<T>() {
             *kept = Box::<T>::default();
@@ -170,19 +172,14 @@ impl Context {
 
     /// Keeps `state` for the hooks that come.
     pub fn set<T: Send + 'static>(&self, state: T) {
-        *lock(&self.state) = Some(Box::new(state));
+        *self.state.lock() = Some(Box::new(state));
     }
 
     /// Takes out what [`set`](Self::set) or [`with`](Self::with) kept.
     pub fn take<T: 'static>(&self) -> Option<T> {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         state.as_ref()?.is::<T>().then(|| state.take())??.downcast().ok().map(|kept| *kept)
     }
-}
-
-/// A panic while it was held is the plugin's, and has been dealt with.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn cut(mut text: String) -> String {

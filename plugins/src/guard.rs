@@ -3,8 +3,9 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -185,7 +186,7 @@ impl Plugin for Guard {
 
     fn on_end(&self, _end: &End, cx: &Context) {
         let seen = cx.with(|kept: &mut Kept| kept.seen.clone());
-        for kind in seen.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for kind in seen.lock().iter() {
             cx.tag("found", &**kind);
         }
     }
@@ -226,7 +227,7 @@ impl TextHook for Hook {
                 Some(original) if self.restores => original.to_owned(),
                 Some(_) => continue,
                 None => {
-                    self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(kind.clone());
+                    self.seen.lock().insert(kind.clone());
                     match self.common.action {
                         Action::Report => continue,
                         Action::Mask | Action::Redact => redacted(&kind),

@@ -8,13 +8,14 @@
 //! grows no faster than its fastest reader reads, and who falls back too far behind that one is left behind.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use ai_gateway_providers::Dialect;
 use ai_gateway_providers::answer::{AnswerForm, ended_by_model};
 use ai_gateway_providers::error::ApiError;
 use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_TYPE;
+use parking_lot::{Mutex, MutexGuard};
 use pingora_http::ResponseHeader;
 use prometheus_client::metrics::gauge::Gauge;
 use serde::de::IgnoredAny;
@@ -144,7 +145,7 @@ impl Fill {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// One more who follows; `None`: it is too late.

@@ -2,10 +2,11 @@
 //! still being sent to somebody counts until it has been, whether or not it can be found any more.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use parking_lot::{Mutex, MutexGuard};
 use pingora_http::ResponseHeader;
 
 use super::fill::{Fill, Reader};
@@ -86,7 +87,7 @@ impl Memory {
     }
 
     fn lock(&self) -> MutexGuard<'_, Index> {
-        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+        self.index.lock()
     }
 
     /// The answer of that form that is not older than `max_age`.

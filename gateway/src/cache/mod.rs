@@ -22,8 +22,10 @@ mod tier_metrics;
 mod weight;
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
+
+use parking_lot::RwLock;
 
 use crate::clock::Time;
 use memory::{Kept, Writer};
@@ -109,7 +111,7 @@ impl Cache {
     /// The answer of a call is over, and whole: what it was to be kept as is to be found from now on, here and below. Not below
     /// while a purge runs, which may be through there.
     pub fn finish(&self, writer: Writer) {
-        let purging = self.purging.read().unwrap_or_else(PoisonError::into_inner);
+        let purging = self.purging.read();
         if let Some(entry) = writer.finish()
             && *purging == 0
         {
@@ -142,7 +144,7 @@ impl Cache {
 
     /// Whether a purge runs, which keeps no answer of a call that is under way.
     fn is_purging(&self) -> bool {
-        *self.purging.read().unwrap_or_else(PoisonError::into_inner) > 0
+        *self.purging.read() > 0
     }
 
     async fn purge_in(
@@ -179,14 +181,14 @@ struct Purging<'a>(&'a RwLock<usize>);
 
 impl<'a> Purging<'a> {
     fn begin(running: &'a RwLock<usize>) -> Self {
-        *running.write().unwrap_or_else(PoisonError::into_inner) += 1;
+        *running.write() += 1;
         Self(running)
     }
 }
 
 impl Drop for Purging<'_> {
     fn drop(&mut self) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) -= 1;
+        *self.0.write() -= 1;
     }
 }
 

@@ -1,11 +1,12 @@
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use ai_gateway_providers::Operation;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::FutureExt;
+use parking_lot::Mutex;
 use pingora_http::ResponseHeader;
 use proptest::prelude::*;
 use tokio::sync::Notify;
@@ -310,7 +311,7 @@ struct Slow {
 
 impl Slow {
     fn count(&self) -> usize {
-        self.kept.lock().unwrap().len()
+        self.kept.lock().len()
     }
 }
 
@@ -322,15 +323,15 @@ impl Tier for Slow {
 
     async fn get(&self, fingerprint: &Fingerprint, _: Form) -> Option<Arc<Entry>> {
         self.asked.fetch_add(1, Relaxed);
-        self.kept.lock().unwrap().iter().find(|entry| entry.meta.fingerprint == *fingerprint).cloned()
+        self.kept.lock().iter().find(|entry| entry.meta.fingerprint == *fingerprint).cloned()
     }
 
     fn put(&self, entry: &Arc<Entry>) {
-        self.kept.lock().unwrap().push(entry.clone());
+        self.kept.lock().push(entry.clone());
     }
 
     async fn purge(&self, what: &Purge) -> Result<u64, TierError> {
-        self.kept.lock().unwrap().retain(|entry| !what.takes(entry));
+        self.kept.lock().retain(|entry| !what.takes(entry));
         self.goes_on.notified().await;
         Ok(0)
     }

@@ -1,7 +1,9 @@
 //! What is kept of many keys in a bounded room, so that none of them turns the others' out.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
 
 /// A key that has this part of a full room gives way to itself.
 const SHARE: u64 = 8;
@@ -102,7 +104,7 @@ impl<V: Clone> Shelf<V> {
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner<V>> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 }
 

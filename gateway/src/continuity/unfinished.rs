@@ -1,7 +1,9 @@
 //! An answer that its provider goes on making, as it is remembered.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use crate::ledger::Record;
 use crate::limits::{Amounts, Reservation};
@@ -66,7 +68,7 @@ impl Held {
     }
 
     fn take(&self) -> Option<Reservation> {
-        self.reservation.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.reservation.lock().take()
     }
 }
 

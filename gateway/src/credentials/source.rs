@@ -1,13 +1,14 @@
 //! Tokens that end: kept, renewed ahead of their end in the background, one renewal at a time.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
+use parking_lot::Mutex;
 
 use super::{Client, CredentialError};
 
@@ -122,7 +123,7 @@ impl<T: Send + Sync + 'static> Source<T> {
 
     /// The renewal that is under way, or that this starts. It goes on when the callers leave.
     fn renew(&self, client: &Arc<Client>, now: Instant) -> Result<Flight<T>, CredentialError> {
-        let mut renewal = self.inner.renewal.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut renewal = self.inner.renewal.lock();
         if let Some(flight) = &renewal.flight {
             return Ok(flight.clone());
         }
@@ -181,7 +182,7 @@ struct Landing<'a, T> {
 
 impl<T> Drop for Landing<'_, T> {
     fn drop(&mut self) {
-        let mut renewal = self.inner.renewal.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut renewal = self.inner.renewal.lock();
         renewal.flight = None;
         renewal.failed = match &self.result {
             Ok(_) => None,

@@ -1,9 +1,8 @@
 //! A budget of retries, so that a provider that fails is not asked twice as often as one that works.
 
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use crate::lock::lock;
+use parking_lot::Mutex;
 
 /// Tokens are counted in thousandths.
 const TOKEN: i64 = 1000;
@@ -55,21 +54,21 @@ impl Budget {
 
     /// A request came.
     pub fn deposit(&self, now: Instant) {
-        let mut inner = lock(&self.inner);
+        let mut inner = self.inner.lock();
         let slot = inner.advance(self.slot(now));
         *slot = slot.saturating_add(self.deposit);
     }
 
     /// Whether there is a token for a retry.
     pub fn has(&self, now: Instant) -> bool {
-        let mut inner = lock(&self.inner);
+        let mut inner = self.inner.lock();
         inner.advance(self.slot(now));
         self.balance(&inner) >= TOKEN
     }
 
     /// Takes a token for a retry; `false`: there is none, and the retry must not be made.
     pub fn withdraw(&self, now: Instant) -> bool {
-        let mut inner = lock(&self.inner);
+        let mut inner = self.inner.lock();
         let slot = self.slot(now);
         inner.advance(slot);
         if self.balance(&inner) < TOKEN {

@@ -1,15 +1,15 @@
 //! One credential of a provider: whether the provider accepts it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 
 use super::circuit::{Circuit, Gate, Ticket};
 use super::settings::{FIRST_REFUSAL, MAX_REFUSAL, Settings, backoff, is_recent};
 use super::verdict::{CredentialChange, FailureKind, Reason};
-use crate::lock::lock;
 
 /// So many refused models are told apart.
 const MOST_REFUSED: usize = 64;
@@ -73,7 +73,7 @@ impl CredentialState {
     /// When it may be tried again, or might have been, and why not before; `None` if it is not benched or was accepted since. What
     /// is not in use any more is forgotten after a while.
     pub fn benched(&self, now: Instant) -> Option<(Instant, Reason)> {
-        let inner = lock(&self.inner);
+        let inner = self.inner.lock();
         let (until, _) = inner.circuit.opened()?;
         (now < until || inner.refusal.is_some_and(|at| is_recent(at, now))).then_some((until, inner.reason))
     }
@@ -92,7 +92,7 @@ impl CredentialState {
 
     /// Another secret in the same place has not been refused yet.
     pub(super) fn configure(&self, fingerprint: u64) {
-        let mut inner = lock(&self.inner);
+        let mut inner = self.inner.lock();
         if inner.fingerprint.replace(fingerprint).is_some_and(|old| old != fingerprint) {
             inner.circuit.replace();
             inner.success = None;
@@ -103,31 +103,31 @@ impl CredentialState {
 
     /// Tells the configured secret from others; `None`: nothing is configured yet.
     pub fn fingerprint(&self) -> Option<u64> {
-        lock(&self.inner).fingerprint
+        self.inner.lock().fingerprint
     }
 
     pub(super) fn gate(&self, now: Instant) -> (Gate, Reason) {
-        let inner = lock(&self.inner);
+        let inner = self.inner.lock();
         (inner.circuit.gate(now), inner.reason)
     }
 
     pub(super) fn enter(&self, now: Instant) -> Option<Ticket> {
-        lock(&self.inner).circuit.enter(now)
+        self.inner.lock().circuit.enter(now)
     }
 
     pub(super) fn enter_anyway(&self, now: Instant) -> Ticket {
-        lock(&self.inner).circuit.enter_anyway(now)
+        self.inner.lock().circuit.enter_anyway(now)
     }
 
     pub(super) fn give_back(&self, ticket: &mut Ticket) {
         if ticket.is_probe() {
-            lock(&self.inner).circuit.give_back(ticket);
+            self.inner.lock().circuit.give_back(ticket);
         }
     }
 
     /// The provider answered a request for `model` that carried it.
     pub(super) fn accepted(&self, now: Instant, ticket: &mut Ticket, model: &Arc<str>) -> Option<CredentialChange> {
-        let mut inner = lock(&self.inner);
+        let mut inner = self.inner.lock();
         inner.circuit.give_back(ticket);
         if !inner.circuit.is_current(*ticket) {
             return None;
@@ -152,7 +152,7 @@ impl CredentialState {
         kind: FailureKind,
         model: &Arc<str>,
     ) -> Result<Option<CredentialChange>, Reason> {
-        let mut inner = lock(&self.inner);
+        let mut inner = self.inner.lock();
         inner.circuit.give_back(ticket);
         if !inner.circuit.is_current(*ticket) {
             return Ok(None);

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::credential::CredentialState;
 use super::probe::ActiveProbe;
@@ -172,11 +173,11 @@ impl Health {
     }
 
     fn read(&self) -> RwLockReadGuard<'_, All> {
-        self.all.read().unwrap_or_else(PoisonError::into_inner)
+        self.all.read()
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, All> {
-        self.all.write().unwrap_or_else(PoisonError::into_inner)
+        self.all.write()
     }
 }
 

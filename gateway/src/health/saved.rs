@@ -9,7 +9,6 @@ use super::Health;
 use super::circuit::Circuit;
 use super::target::Counters;
 use super::verdict::Reason;
-use crate::lock::lock;
 
 /// A target of another process, with its credential.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,11 +54,11 @@ impl Health {
     /// Everything that is known of the targets; of the last attempts only that they failed in a row.
     pub fn save(&self, now: Instant) -> Vec<Saved> {
         let save = |target: &std::sync::Arc<super::TargetState>| {
-            let credential = lock(&target.credential().inner);
+            let credential = target.credential().inner.lock();
             let refused = Open::of(&credential.circuit, credential.reason, now);
             let refused = refused.map(|open| (open, credential.fingerprint));
             drop(credential);
-            let inner = lock(&target.inner);
+            let inner = target.inner.lock();
             Saved {
                 provider: (&**target.provider()).into(),
                 model: (&**target.model()).into(),
@@ -90,7 +89,7 @@ impl Health {
                 target.drain();
             }
             {
-                let mut inner = lock(&target.inner);
+                let mut inner = target.inner.lock();
                 if let Some(Open { wait, openings, reason }) = saved.open {
                     inner.circuit.restore(later(wait), openings);
                     inner.reason = reason;
@@ -108,7 +107,7 @@ impl Health {
                 inner.counters = saved.counters;
             }
             if let Some((Open { wait, openings, reason }, of)) = saved.refused {
-                let mut credential = lock(&target.credential().inner);
+                let mut credential = target.credential().inner.lock();
                 if credential.fingerprint == of {
                     credential.circuit.restore(later(wait), openings);
                     credential.reason = reason;

@@ -1,8 +1,10 @@
 //! One target: its breaker, what its provider asked for, its latency and its load.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use super::budget::{Budget, BudgetSettings};
 use super::circuit::{Circuit, Gate, Ticket};
@@ -13,7 +15,6 @@ use super::latency::Latency;
 use super::settings::{FIRST_FORBIDDEN, FIRST_RATE_LIMIT, FIRST_REFUSAL, MAX_REFUSAL, Settings, backoff, is_recent};
 use super::verdict::{Availability, Changes, FailureKind, Reason, TargetChange, Verdict};
 use super::window::Window;
-use crate::lock::lock;
 
 /// When to come back while somebody else's probe is under way: soon, as nobody knows how long it takes.
 const PROBE_PATIENCE: Duration = Duration::from_secs(1);
@@ -120,7 +121,7 @@ impl TargetState {
 
     /// Whether it may be tried. Changes nothing.
     pub fn check(&self, now: Instant) -> Availability {
-        self.availability(&lock(&self.inner), now)
+        self.availability(&self.inner.lock(), now)
     }
 
     fn availability(&self, inner: &Inner, now: Instant) -> Availability {
@@ -152,7 +153,7 @@ impl TargetState {
     /// Begins an attempt, if [`TargetState::check`] allows one at this very moment; takes the place of the probe if that
     /// is all that is allowed.
     pub fn begin(self: &Arc<Self>, now: Instant) -> Option<Pass> {
-        let mut inner = lock(&self.inner);
+        let mut inner = self.inner.lock();
         if !self.availability(&inner, now).is_usable() {
             return None;
         }
@@ -168,7 +169,7 @@ impl TargetState {
 
     /// Begins an attempt that was decided on while the target could be tried, though it may rest by now.
     pub fn begin_anyway(self: &Arc<Self>, now: Instant) -> Pass {
-        let mut inner = lock(&self.inner);
+        let mut inner = self.inner.lock();
         let (ticket, credential) = (inner.circuit.enter_anyway(now), self.credential.enter_anyway(now));
         self.pass(&mut inner, now, ticket, credential)
     }
@@ -193,18 +194,18 @@ impl TargetState {
 
     /// First-output time lately, failures counted as slow; sinks while nothing is measured. `None`: never measured.
     pub fn latency(&self, now: Instant) -> Option<Duration> {
-        lock(&self.inner).latency.get(now)
+        self.inner.lock().latency.get(now)
     }
 
     /// How long answers that are not streamed have taken lately; otherwise as [`TargetState::latency`].
     pub fn answer_time(&self, now: Instant) -> Option<Duration> {
-        lock(&self.inner).answer_time.get(now)
+        self.inner.lock().answer_time.get(now)
     }
 
     /// The time within which a share of `quantile` (0 to 1) of the first outputs came lately, within 6 %. `None` below 20
     /// recent measurements (each counts half after two minutes).
     pub fn quantile(&self, now: Instant, quantile: f64) -> Option<Duration> {
-        lock(&self.inner).histogram.quantile(now, quantile)
+        self.inner.lock().histogram.quantile(now, quantile)
     }
 
     /// Takes it out of use until [`TargetState::undrain`]; attempts under way go on. Whether that changed anything.
@@ -219,7 +220,7 @@ impl TargetState {
 
     /// Another one is in its place, of which nothing is known; what is under way tells nothing of it.
     pub(super) fn forget(&self) {
-        let mut inner = lock(&self.inner);
+        let mut inner = self.inner.lock();
         inner.circuit.replace();
         inner.hold.restore(None, 0);
         inner.consecutive = 0;
@@ -233,11 +234,11 @@ impl TargetState {
 
     /// What happened to it so far.
     pub fn counters(&self) -> Counters {
-        lock(&self.inner).counters
+        self.inner.lock().counters
     }
 
     pub(super) fn see(&self, now: Instant) -> Seen {
-        let mut inner = lock(&self.inner);
+        let mut inner = self.inner.lock();
         let recent = inner.window.count(now);
         Seen {
             availability: self.availability(&inner, now),
@@ -378,7 +379,7 @@ impl Pass {
         if std::mem::replace(&mut self.measured, true) {
             return Changes::default();
         }
-        let mut inner = lock(&self.target.inner);
+        let mut inner = self.target.inner.lock();
         inner.measure(now, took);
         inner.circuit.give_back(&mut self.ticket);
         drop(inner);
@@ -390,7 +391,7 @@ impl Pass {
 
     /// An answer that is not streamed came, `took` after the begin.
     pub fn answered(&mut self, now: Instant, took: Duration) {
-        lock(&self.target.inner).answer_time.add(now, took);
+        self.target.inner.lock().answer_time.add(now, took);
     }
 
     /// There was no output for `waited`, and the attempt is given up for a reason that is not the target's fault (another
@@ -398,7 +399,7 @@ impl Pass {
     /// are given up.
     pub fn no_output(&mut self, now: Instant, waited: Duration) {
         if !std::mem::replace(&mut self.measured, true) {
-            lock(&self.target.inner).measure(now, waited);
+            self.target.inner.lock().measure(now, waited);
         }
     }
 
@@ -414,7 +415,7 @@ impl Pass {
     fn succeed(&mut self, now: Instant, first_output: Option<Duration>) -> Changes {
         let target = self.target.clone();
         let settings = target.credential.settings();
-        let mut inner = lock(&target.inner);
+        let mut inner = target.inner.lock();
         if let Some(took) = first_output.filter(|_| !std::mem::replace(&mut self.measured, true)) {
             inner.measure(now, took);
         }
@@ -427,7 +428,7 @@ impl Pass {
     fn fail(&mut self, now: Instant, kind: FailureKind, retry_after: Option<Duration>) -> Changes {
         let target = self.target.clone();
         let settings = target.credential.settings();
-        let mut inner = lock(&target.inner);
+        let mut inner = target.inner.lock();
         inner.counters.failures += 1;
         let mut credential = None;
         let changed = match kind {
@@ -470,7 +471,7 @@ impl Pass {
 impl Drop for Pass {
     fn drop(&mut self) {
         if self.ticket.is_probe() {
-            lock(&self.target.inner).circuit.give_back(&mut self.ticket);
+            self.target.inner.lock().circuit.give_back(&mut self.ticket);
         }
         self.target.credential.give_back(&mut self.credential);
         self.target.in_flight.fetch_sub(1, Relaxed);

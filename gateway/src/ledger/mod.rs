@@ -38,12 +38,13 @@ use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use log::error;
+use parking_lot::Mutex;
 
 use crate::clock::Time;
 use crate::config::LedgerConfig;
@@ -145,7 +146,7 @@ impl Ledger {
         known: impl Fn(&Record<'_>) -> u64 + Send + 'static,
         patience: Duration,
     ) {
-        let caught_up = self.caught_up.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let caught_up = self.caught_up.lock().take();
         if let (Some(caught_up), Some(from)) = (caught_up, limits.restores_from()) {
             restore::start(&self.config.path, limits, Box::new(known), from, caught_up, patience);
         }
@@ -162,7 +163,7 @@ impl Ledger {
     ///
     /// Blocks its thread: call it at shutdown.
     pub fn close(&self, limit: Duration) -> bool {
-        let Some(threads) = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take() else { return true };
+        let Some(threads) = self.threads.lock().take() else { return true };
         let end = Instant::now() + limit;
         self.spool.close(limit);
         let closed = self.spool.wait_closed(limit);

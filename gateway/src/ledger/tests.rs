@@ -123,7 +123,7 @@ fn what_the_dead_left_is_waited_for_while_the_database_fails() {
         thread::yield_now();
     }
     fs::remove_dir(&config.path).unwrap();
-    let caught_up = ledger.caught_up.lock().unwrap().take().unwrap();
+    let caught_up = ledger.caught_up.lock().take().unwrap();
     assert!(caught_up.recv_timeout(LIMIT) == Err(RecvTimeoutError::Disconnected));
     assert_eq!(booked(&config), [record]);
 }

@@ -1,8 +1,8 @@
 //! From the configuration to limits.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, PoisonError};
 
 use super::{Kind, Limits, Rule, Strangers};
 use crate::config::{Config, Reserve};
@@ -48,8 +48,7 @@ impl Limits {
             apply(Kind::Target, id, rules);
         }
         // Those of keys made at run time are not in the file, and never were.
-        let before =
-            std::mem::replace(&mut *self.configured.lock().unwrap_or_else(PoisonError::into_inner), set.clone());
+        let before = std::mem::replace(&mut *self.configured.lock(), set.clone());
         for (kind, name) in before.difference(&set) {
             if let Some(subject) = self.find(*kind, name) {
                 subject.set_rules(&[]);

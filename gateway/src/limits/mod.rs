@@ -48,10 +48,11 @@ mod wait;
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::UNIX_EPOCH;
 
 use arc_swap::ArcSwapOption;
+use parking_lot::Mutex;
 
 pub use admit::Refusal;
 pub use handover::{Saved, TellingTo, Told};

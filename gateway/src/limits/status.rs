@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -48,7 +49,7 @@ impl Limits {
     /// Counts a refusal that a client is told of.
     pub fn count_rejection(&self, refused: &Refused) {
         let key = (refused.subject.kind, refused.subject.name.clone(), refused.rule.what.as_str());
-        let mut rejected = self.rejected.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rejected = self.rejected.0.lock();
         let key = match rejected.len() < MAX_SUBJECTS || rejected.contains_key(&key) {
             true => key,
             false => (key.0, OTHERS.into(), key.2),
@@ -85,7 +86,7 @@ impl Collector for LimitsCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let help = "Requests refused by a limit or a budget";
         let mut family = encoder.encode_descriptor("gateway_limit_rejected", help, None, MetricType::Counter)?;
-        for ((kind, name, what), count) in self.0.rejected.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for ((kind, name, what), count) in self.0.rejected.0.lock().iter() {
             let labels = [("subject", label(*kind, name)), ("kind", (*what).to_owned())];
             ConstCounter::new(*count).encode(family.encode_family(&labels)?)?;
         }

@@ -6,8 +6,8 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use pingora_limits::rate::Rate as Sketch;
 
 use crate::config::Rate;
@@ -42,7 +42,7 @@ impl Strangers {
     }
 
     fn observe(&self, address: IpAddr, more: isize) -> u64 {
-        let seen = self.sketch.lock().unwrap_or_else(PoisonError::into_inner).observe(&who(address), more);
+        let seen = self.sketch.lock().observe(&who(address), more);
         u64::try_from(seen).unwrap_or(0)
     }
 }

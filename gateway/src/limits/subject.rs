@@ -1,9 +1,10 @@
 //! Whose limits they are, and how a request is checked against all that concern it, at once.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
@@ -115,7 +116,7 @@ impl Subject {
     }
 
     pub(super) fn meters(&self) -> MutexGuard<'_, Vec<Meter>> {
-        self.meters.lock().unwrap_or_else(PoisonError::into_inner)
+        self.meters.lock()
     }
 
     /// Whether a request may pass now, without counting it; else when.

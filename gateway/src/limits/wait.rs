@@ -3,10 +3,11 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
@@ -126,7 +127,7 @@ impl Queues {
     /// Waits with those who wait at `subject`; `None`: nobody does.
     fn join_if_busy(&self, subject: &Arc<Subject>, rank: Rank) -> Option<Result<Waiter<'_>, Full>> {
         let busy = {
-            let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            let waiting = self.waiting.lock();
             waiting.get(&id(subject)).is_some_and(|queue| !queue.is_empty())
         };
         busy.then(|| self.join(subject, rank))
@@ -138,7 +139,7 @@ impl Queues {
 
     /// In the turn that it had elsewhere.
     fn join_as(&self, subject: &Arc<Subject>, turn: Turn) -> Result<Waiter<'_>, Full> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.waiting.lock();
         let queue = waiting.entry(id(subject)).or_default();
         if queue.len() >= MOST {
             return Err(Full(subject.clone()));
@@ -150,13 +151,13 @@ impl Queues {
 
     /// Requests that wait now.
     pub(super) fn len(&self) -> usize {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).values().map(BTreeMap::len).sum()
+        self.waiting.lock().values().map(BTreeMap::len).sum()
     }
 }
 
 impl Waiter<'_> {
     fn is_first(&self) -> bool {
-        let waiting = self.queues.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = self.queues.waiting.lock();
         let first = waiting.get(&id(&self.subject)).and_then(BTreeMap::first_key_value);
         first.is_some_and(|(turn, _)| *turn == self.turn)
     }
@@ -164,7 +165,7 @@ impl Waiter<'_> {
 
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
-        let mut waiting = self.queues.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.queues.waiting.lock();
         let Some(queue) = waiting.get_mut(&id(&self.subject)) else { return };
         queue.remove(&self.turn);
         match queue.first_key_value() {

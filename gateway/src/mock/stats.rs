@@ -1,12 +1,13 @@
 //! What the mock has seen, for tests: counters, who left early and when, and the last request of each model.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::{HeaderMap, Version};
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
@@ -193,7 +194,7 @@ impl Stats {
 
     fn records(&self) -> MutexGuard<'_, Records> {
         // A panic while counting leaves counts that are a little wrong, which is no reason to stop.
-        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+        self.records.lock()
     }
 }
 

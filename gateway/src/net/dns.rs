@@ -12,12 +12,13 @@ pub use system::SystemLookup;
 use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use log::warn;
+use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 
 use host::{Cached, Host};
@@ -212,7 +213,7 @@ impl Shared {
         if let Some(host) = self.hosts.load().get(name) {
             return host.clone();
         }
-        let _growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _growing = self.growing.lock();
         let hosts = self.hosts.load();
         if let Some(host) = hosts.get(name) {
             return host.clone();

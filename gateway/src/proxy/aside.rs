@@ -1,9 +1,10 @@
 //! Work that takes milliseconds, which the other requests of the thread shall not wait for: on a large body, which takes several
 //! times the body's memory, too; and counting tokens.
 
-use std::sync::{Condvar, LazyLock, Mutex, PoisonError};
+use std::sync::LazyLock;
 use std::thread::available_parallelism;
 
+use parking_lot::{Condvar, Mutex};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, block_in_place, spawn_blocking};
@@ -85,15 +86,16 @@ impl Turns {
 
     /// Waits until fewer than `most` are at work.
     fn wait(&self, most: usize) -> Turn<'_> {
-        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        *self.left.wait_while(taken, |taken| *taken >= most).unwrap_or_else(PoisonError::into_inner) += 1;
+        let mut taken = self.taken.lock();
+        self.left.wait_while(&mut taken, |taken| *taken >= most);
+        *taken += 1;
         Turn(self)
     }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        *self.0.taken.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        *self.0.taken.lock() -= 1;
         self.0.left.notify_one();
     }
 }
@@ -127,14 +129,14 @@ mod tests {
             let second = turns.wait(2);
             scope.spawn(|| {
                 let _third = turns.wait(2);
-                begin.send(*turns.taken.lock().unwrap()).unwrap();
+                begin.send(*turns.taken.lock()).unwrap();
             });
             assert!(begun.try_recv().is_err());
             drop(first);
             assert_eq!(begun.recv().unwrap(), 2);
             drop(second);
         });
-        assert_eq!(*turns.taken.lock().unwrap(), 0);
+        assert_eq!(*turns.taken.lock(), 0);
     }
 
     #[test]
@@ -188,7 +190,7 @@ mod tests {
             let (let_go, begins) = (let_go.clone(), begins.clone());
             tokio::spawn(later(move || {
                 _ = begins.send(());
-                let_go.lock().unwrap().recv().is_err()
+                let_go.lock().recv().is_err()
             }))
         });
         let works: Vec<_> = works.collect();

@@ -1,11 +1,12 @@
 //! The running process as its operators command it, by signals, the admin API and the command line.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use log::{error, info};
+use parking_lot::Mutex;
 use rustix::process::Signal;
 use tokio::sync::watch;
 
@@ -156,7 +157,7 @@ impl Control {
         self.readiness.set_ready();
         // Before the predecessor hears of it: systemd must never see its main process end.
         notify::ready("serving");
-        let predecessor = self.predecessor.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let predecessor = self.predecessor.lock().take();
         if let Some(predecessor) = predecessor {
             let pid = predecessor.who.pid;
             match predecessor.tell_ready(&self.lineage) {

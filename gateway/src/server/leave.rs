@@ -1,10 +1,11 @@
 //! The end of the process: streams are finished, what remains is ended politely, and nothing is waited for that is not there.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use log::{info, warn};
+use parking_lot::Mutex;
 use pingora_core::server::{ExecutionPhase, ShutdownWatch};
 use pingora_core::services::background::BackgroundService;
 use tokio::sync::broadcast;
@@ -73,7 +74,7 @@ impl Leave {
 #[async_trait]
 impl BackgroundService for Leave {
     async fn start(&self, _shutdown: ShutdownWatch) {
-        let Some(mut phases) = self.phases.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        let Some(mut phases) = self.phases.lock().take() else { return };
         while let Ok(phase) = phases.recv().await {
             if matches!(phase, ExecutionPhase::ShutdownGracePeriod) {
                 break;

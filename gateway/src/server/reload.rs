@@ -2,10 +2,11 @@
 //!
 //! What a process has once only (its sockets, files and stores) it keeps: a file that wants others is refused.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use log::{info, warn};
+use parking_lot::{Mutex, MutexGuard};
 
 use super::build::Snapshots;
 use super::certificate::Certificate;
@@ -157,7 +158,7 @@ impl Reloader {
     }
 
     fn lock(&self) -> MutexGuard<'_, InForce> {
-        self.in_force.lock().unwrap_or_else(PoisonError::into_inner)
+        self.in_force.lock()
     }
 }
 

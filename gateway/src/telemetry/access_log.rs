@@ -5,12 +5,13 @@ mod out;
 
 use std::cell::RefCell;
 use std::io::{self, Write};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use log::warn;
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use prometheus_client::metrics::counter::Counter;
 
 use super::line::Line;
@@ -209,7 +210,7 @@ impl AccessLog {
             if left.is_zero() {
                 return false;
             }
-            state = self.shared.flushed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            self.shared.flushed.wait_for(&mut state, left);
         }
         true
     }
@@ -227,7 +228,7 @@ impl Drop for AccessLog {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// The writer's life.
@@ -273,7 +274,7 @@ impl Shared {
                 return None;
             }
             state.writer = Writer::Idle;
-            state = self.writer.wait(state).unwrap_or_else(PoisonError::into_inner);
+            self.writer.wait(&mut state);
         }
         state.writer = Writer::Busy;
         if let Some((before, _)) = &mut state.next
@@ -294,10 +295,10 @@ impl Shared {
     }
 
     /// Waits a moment, unless somebody is in a hurry.
-    fn pause(&self, state: MutexGuard<'_, State>) {
+    fn pause(&self, mut state: MutexGuard<'_, State>) {
         let on = |state: &mut State| !state.hurry && !state.closed;
-        let waited = self.writer.wait_timeout_while(state, PAUSE, on);
-        waited.unwrap_or_else(PoisonError::into_inner).0.hurry = false;
+        self.writer.wait_while_for(&mut state, on, PAUSE);
+        state.hurry = false;
     }
 
     /// Writes all, waiting while the reader is slow; on failure also says what was not written.

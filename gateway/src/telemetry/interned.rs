@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 
 /// Entries by the hash of their key. The key is part of the entry; callers compare it with what they borrow.
 #[derive(Debug)]
@@ -54,7 +55,7 @@ impl<T> Interned<T> {
         if map.entries.len() >= limit {
             return None;
         }
-        let _growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _growing = self.growing.lock();
         let map = self.map.load();
         if let Some(entry) = map.find(hash, &is_it) {
             return Some(entry.clone());

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -84,12 +85,12 @@ type Noted = BTreeMap<(Arc<str>, String, String), u64>;
 impl Plugins {
     /// Those of the plugin called `name`.
     pub fn of(&self, name: &Arc<str>) -> Arc<PluginStats> {
-        self.stats.lock().unwrap_or_else(PoisonError::into_inner).entry(name.clone()).or_default().clone()
+        self.stats.lock().entry(name.clone()).or_default().clone()
     }
 
     /// Counts a tag that a plugin has set.
     pub fn tagged(&self, plugin: &Arc<str>, name: &str, value: &str) {
-        let mut tags = self.tags.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tags = self.tags.lock();
         let full = tags.len() >= MOST_TAGS;
         let key = (plugin.clone(), name.to_owned(), value.to_owned());
         match tags.get_mut(&key) {
@@ -106,7 +107,7 @@ pub(super) struct PluginsCollector(pub(super) Arc<Plugins>);
 
 impl Collector for PluginsCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let stats = self.0.stats.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let stats = self.0.stats.lock().clone();
         if stats.is_empty() {
             return Ok(());
         }
@@ -134,7 +135,7 @@ impl Collector for PluginsCollector {
                 }
             }
         }
-        let tags = self.0.tags.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let tags = self.0.tags.lock().clone();
         let what = "Requests that plugins have tagged, by tag";
         let mut family = encoder.encode_descriptor("gateway_plugin_tags", what, None, MetricType::Counter)?;
         for ((plugin, name, value), count) in &tags {

@@ -4,8 +4,9 @@
 //! What is here for the whole process is the same for every gateway in it: the two engines, and what was compiled, by its hash, as
 //! long as anybody uses it. So a reload does not compile again what did not change.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
+use parking_lot::{Mutex, MutexGuard};
 use serde::Deserialize;
 use wasmtime::component::{Component, HasSelf, Linker};
 use wasmtime::{Config, Module};
@@ -100,8 +101,8 @@ fn compile(engine: &wasmtime::Engine, file: &[u8]) -> Result<Ready, String> {
     PluginPre::new(linked).map(Ready).map_err(told)
 }
 
-fn lock() -> std::sync::MutexGuard<'static, Compiled> {
-    COMPILED.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock() -> MutexGuard<'static, Compiled> {
+    COMPILED.lock()
 }
 
 fn told(error: wasmtime::Error) -> String {

@@ -9,12 +9,13 @@ mod index;
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
+use parking_lot::{Mutex, MutexGuard};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{Semaphore, oneshot};
 
@@ -190,11 +191,11 @@ impl Tier for Disk {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Index> {
-        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+        self.index.lock()
     }
 
     fn handed_over(&self) -> MutexGuard<'_, bool> {
-        self.handed_over.lock().unwrap_or_else(PoisonError::into_inner)
+        self.handed_over.lock()
     }
 
     fn read(&self, name: &Name) -> Option<Entry> {

@@ -10,13 +10,14 @@ mod questions;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::join_all;
+use parking_lot::Mutex;
 use pingora_core::server::ShutdownWatch;
 use pingora_core::services::background::BackgroundService;
 use redis::{RedisError, RedisResult};
@@ -280,7 +281,7 @@ impl BackgroundService for Keeper {
 impl Keeper {
     /// Never ends; a second call ends at once.
     pub async fn run(&self) {
-        let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let queues = self.queues.lock().take();
         let Some((mut queue, mut questions)) = queues else { return };
         let (mut wait, mut first) = (RETRY, true);
         loop {

@@ -10,19 +10,19 @@ mod space;
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::SystemTime;
 
-pub use question::Question;
-pub use space::{Near, Point, Vector};
-
-use space::Space;
-
+use parking_lot::{Mutex, RwLock};
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::{Fingerprint, Purge};
+use space::Space;
+
+pub use question::Question;
+pub use space::{Near, Point, Vector};
 
 /// Texts whose vectors are known, at most: those that many ask at the same time are turned into vectors once.
 const TEXTS: usize = 1024;
@@ -83,7 +83,7 @@ impl Semantic {
         let search = move || {
             // A caller that leaves does not end the search.
             let _permit = permit;
-            let space = space.read().unwrap_or_else(PoisonError::into_inner);
+            let space = space.read();
             space.nearest(&bucket, &vector, within, now)
         };
         blocking("search", search).await.ok()??
@@ -95,7 +95,7 @@ impl Semantic {
         blocking("learn", move || {
             for (space, learnt) in learnt {
                 let Learnt { point, vector, most, .. } = &*learnt;
-                let mut space = space.write().unwrap_or_else(PoisonError::into_inner);
+                let mut space = space.write();
                 space.learn(point.clone(), Vector::clone(vector), *most);
             }
         })
@@ -115,16 +115,16 @@ impl Semantic {
 
     /// Forgets the question of an answer that is no more.
     pub fn forget(&self, model: &Arc<str>, answer: &Fingerprint) {
-        self.space(model).write().unwrap_or_else(PoisonError::into_inner).forget(answer);
+        self.space(model).write().forget(answer);
     }
 
     /// Forgets the questions whose answers are purged.
     pub async fn purge(&self, what: &Purge) {
-        let spaces = self.spaces.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let spaces = self.spaces.lock().clone();
         let what = what.clone();
         let purged = blocking("forget", move || {
             for (model, space) in spaces {
-                space.write().unwrap_or_else(PoisonError::into_inner).purge(&what, &model);
+                space.write().purge(&what, &model);
             }
         });
         let _ = purged.await;
@@ -132,12 +132,12 @@ impl Semantic {
 
     /// Questions that are remembered.
     pub fn count(&self) -> usize {
-        let spaces = self.spaces.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        spaces.values().map(|space| space.read().unwrap_or_else(PoisonError::into_inner).len()).sum()
+        let spaces = self.spaces.lock().clone();
+        spaces.values().map(|space| space.read().len()).sum()
     }
 
     fn space(&self, model: &Arc<str>) -> Arc<RwLock<Space>> {
-        self.spaces.lock().unwrap_or_else(PoisonError::into_inner).entry(model.clone()).or_default().clone()
+        self.spaces.lock().entry(model.clone()).or_default().clone()
     }
 }
 

@@ -51,8 +51,7 @@ impl World {
         });
         let now = Arc::new(Mutex::new(Instant::now()));
         let clock = now.clone();
-        let source =
-            Source::with_clock("p", Some(Box::new(Shown(script.clone()))), None, move || *clock.lock().unwrap());
+        let source = Source::with_clock("p", Some(Box::new(Shown(script.clone()))), None, move || *clock.lock());
         Self { script, now, source, client: Arc::new(Client::new(Resolver::new(DnsMetrics::default()))) }
     }
 
@@ -61,7 +60,7 @@ impl World {
     }
 
     fn pass(&self, seconds: u64) {
-        *self.now.lock().unwrap() += Duration::from_secs(seconds);
+        *self.now.lock() += Duration::from_secs(seconds);
     }
 
     fn asked(&self) -> usize {
@@ -74,7 +73,7 @@ impl World {
 
     /// Lets the renewal under way come to its end.
     async fn landed(&self) {
-        while self.source.inner.renewal.lock().unwrap().flight.is_some() {
+        while self.source.inner.renewal.lock().flight.is_some() {
             tokio::task::yield_now().await;
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
@@ -12,6 +12,7 @@ use futures::future::{BoxFuture, Shared};
 use http::{Request, StatusCode};
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
+use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::task::AbortHandle;
@@ -181,7 +182,7 @@ impl KeySet {
     /// The fetch that is under way, or that this starts; `None` if the last one was just now. It goes on when the callers leave.
     fn fetch(self: &Arc<Self>, origin: &Origin) -> Option<Fetch> {
         let now = (origin.clock)();
-        let mut fetching = origin.fetching.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut fetching = origin.fetching.lock();
         // Not asked of the future itself, which nobody may be polling.
         if let Some((_, fetch)) = fetching.under_way.as_ref().filter(|(task, _)| !task.is_finished()) {
             return Some(fetch.clone());
@@ -215,14 +216,14 @@ impl KeySet {
 impl Origin {
     fn is_old(&self) -> bool {
         let now = (self.clock)();
-        let fetching = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
+        let fetching = self.fetching.lock();
         fetching.begun.is_none_or(|begun| now.duration_since(begun) >= FRESH)
     }
 
     /// Whether the keys are so old that a request waits for new ones, also for those that another one has asked for.
     fn is_stale(&self) -> bool {
         let now = (self.clock)();
-        let fetching = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
+        let fetching = self.fetching.lock();
         match &fetching.under_way {
             Some((task, _)) if !task.is_finished() => fetching.awaited,
             _ => fetching.begun.is_some_and(|begun| now.duration_since(begun) >= STALE),
@@ -268,7 +269,7 @@ mod tests {
             let (asked, clock, began) = (issuer.clone(), issuer.clone(), Instant::now());
             let ask: Ask = Box::new(move || {
                 asked.asked.fetch_add(1, Ordering::Relaxed);
-                let answer = asked.answer.lock().unwrap().clone();
+                let answer = asked.answer.lock().clone();
                 async move { answer }.boxed()
             });
             let clock = Box::new(move || began + Duration::from_secs(clock.seconds.load(Ordering::Relaxed)));
@@ -276,7 +277,7 @@ mod tests {
         }
 
         fn serve(&self, answer: Result<Bytes, String>) {
-            *self.answer.lock().unwrap() = answer;
+            *self.answer.lock() = answer;
         }
 
         fn pass(&self, time: Duration) {

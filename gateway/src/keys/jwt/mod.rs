@@ -9,11 +9,12 @@ mod jwks;
 mod ring;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use jsonwebtoken::dangerous::insecure_decode_claims;
 use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
+use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -210,7 +211,7 @@ impl KeySets {
         match jwks {
             JwksConfig::Fixed(content) => Arc::new(KeySet::fixed(content)),
             JwksConfig::Url(url) => {
-                let mut fetched = self.fetched.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut fetched = self.fetched.lock();
                 let set = || Arc::new(KeySet::fetched(url, self.client.clone()));
                 fetched.entry(url.as_str().to_owned()).or_insert_with(set).clone()
             }

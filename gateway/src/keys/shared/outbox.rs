@@ -1,8 +1,8 @@
 //! What other instances have yet to be told.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 /// Names of keys that were changed here.
@@ -16,12 +16,12 @@ pub struct Outbox {
 impl Outbox {
     /// The key of this name was changed.
     pub fn add(&self, name: &str) {
-        self.names.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
+        self.names.lock().insert(name.to_owned());
         self.wake.notify_one();
     }
 
     /// Empties it.
     pub(super) fn take(&self) -> HashSet<String> {
-        std::mem::take(&mut *self.names.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.names.lock())
     }
 }

@@ -13,11 +13,12 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use log::{error, warn};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::metrics::LedgerMetrics;
 use backlog::Backlog;
@@ -163,7 +164,7 @@ impl Spool {
                 return;
             }
             state.waiting += 1;
-            state = self.written.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            self.written.wait_for(&mut state, left);
             state.waiting -= 1;
         }
     }
@@ -228,9 +229,9 @@ impl Spool {
         loop {
             let idle = |state: &mut State| state.closing.is_none() && (!state.behind || state.backlog.is_empty());
             let synced = |state: &mut State| idle(state) && state.segment.as_ref().is_some_and(Segment::is_synced);
-            let state = self.changed.wait_while(self.lock(), synced).unwrap_or_else(PoisonError::into_inner);
-            let mut state =
-                self.changed.wait_timeout_while(state, self.sync_every, idle).unwrap_or_else(PoisonError::into_inner).0;
+            let mut state = self.lock();
+            self.changed.wait_while(&mut state, synced);
+            self.changed.wait_while_for(&mut state, idle, self.sync_every);
             let closing = state.closing;
             if state.behind || (closing.is_some() && !state.backlog.is_empty()) {
                 state = self.catch_up(state);
@@ -291,7 +292,7 @@ impl Spool {
     fn wait_written<'a>(&self, mut state: Guard<'a>) -> Guard<'a> {
         let busy = |state: &mut State| state.writing.is_some();
         state.waiting += 1;
-        state = self.written.wait_while(state, busy).unwrap_or_else(PoisonError::into_inner);
+        self.written.wait_while(&mut state, busy);
         state.waiting -= 1;
         state
     }
@@ -362,7 +363,9 @@ impl Spool {
     /// Waits until it is closed, or for `limit`. Says if it is closed and the spool's thread is done.
     pub fn wait_closed(&self, limit: Duration) -> bool {
         let open = |state: &mut State| !state.finished;
-        self.changed.wait_timeout_while(self.lock(), limit, open).unwrap_or_else(PoisonError::into_inner).0.finished
+        let mut state = self.lock();
+        self.changed.wait_while_for(&mut state, open, limit);
+        state.finished
     }
 
     /// Tells the spool's thread to write and sync what there is, and to end; a disk that takes nothing is tried for `patience`,
@@ -373,7 +376,7 @@ impl Spool {
     }
 
     fn lock(&self) -> Guard<'_> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

@@ -22,11 +22,12 @@ mod sync;
 
 pub use instance::Instance;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 pub(crate) use server::{Connection, Server, why};
@@ -103,7 +104,7 @@ impl Shared {
     /// `subject` has something to tell.
     pub(super) fn queue(&self, subject: &Arc<Subject>) {
         if !subject.queued.swap(true, Ordering::AcqRel) {
-            self.queue.lock().unwrap_or_else(PoisonError::into_inner).push(subject.clone());
+            self.queue.lock().push(subject.clone());
             self.wake.notify_one();
         }
     }
@@ -115,7 +116,7 @@ impl Shared {
     }
 
     fn take_queue(&self) -> Vec<Arc<Subject>> {
-        std::mem::take(&mut *self.queue.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.queue.lock())
     }
 
     /// Under this name it reserves; another one after each loss, so that nothing of before is left.

@@ -10,13 +10,13 @@ async fn who_waits_goes_by_priority() {
     let (limits, bot) = limits(&[rule(What::Concurrent, Period::Total, 1)]);
     limits.wait.store(60_000, Relaxed);
     let first = in_turn(&limits, &bot, amounts(0, 0), 0).await.unwrap();
-    let order = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let order = Arc::new(parking_lot::Mutex::new(Vec::new()));
     let mut tasks = Vec::new();
     for (number, priority) in [(1, 0), (2, 5), (3, 0), (4, 9)] {
         let (limits_of_it, bot, order) = (limits.clone(), bot.clone(), order.clone());
         tasks.push(tokio::spawn(async move {
             let held = in_turn(&limits_of_it, &bot, amounts(0, 0), priority).await.unwrap();
-            order.lock().unwrap().push(number);
+            order.lock().push(number);
             drop(held);
         }));
         while limits.queues.len() < tasks.len() {
@@ -27,7 +27,7 @@ async fn who_waits_goes_by_priority() {
     for task in tasks {
         task.await.unwrap();
     }
-    assert_eq!(*order.lock().unwrap(), [4, 2, 1, 3]);
+    assert_eq!(*order.lock(), [4, 2, 1, 3]);
     assert_eq!(limits.queues.len(), 0);
 }
 

@@ -1,15 +1,15 @@
 //! What is known of one host, and the lookup that may be under way for it.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwapOption, Guard};
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::{Answer, DnsError, MAX_STALE, MAX_TTL, MIN_TTL, RETRY_AFTER};
-use crate::lock::lock;
 
 /// More addresses of one host than this are not used: [`Addresses::avoided`] has a bit for each.
 const MAX_ADDRESSES: usize = 64;
@@ -151,7 +151,7 @@ impl Addresses {
             }
         }
         let v4 = all.iter().filter(|address| address.is_ipv4()).count();
-        let mut trials = known.map_or_else(Vec::new, |known| lock(&known.trials).clone());
+        let mut trials = known.map_or_else(Vec::new, |known| known.trials.lock().clone());
         trials.retain(|(address, _)| all.contains(address));
         let mut avoided = 0;
         for (place, address) in all.iter().enumerate() {
@@ -176,7 +176,7 @@ impl Addresses {
         }
         self.pick_but(avoided, turn).or_else(|| {
             // None works: forget what is known and begin again.
-            lock(&self.trials).clear();
+            self.trials.lock().clear();
             self.avoided.store(0, Ordering::Relaxed);
             self.pick_but(0, turn)
         })
@@ -184,7 +184,7 @@ impl Addresses {
 
     /// An address that it is time to try again, for the one who asks.
     fn trial(&self, now: Instant) -> Option<IpAddr> {
-        let mut trials = lock(&self.trials);
+        let mut trials = self.trials.lock();
         let (address, due) = trials.iter_mut().find(|(_, due)| *due <= now)?;
         *due = now + AVOIDED_FOR;
         Some(*address)
@@ -205,7 +205,7 @@ impl Addresses {
 
     fn avoid(&self, address: IpAddr, now: Instant) -> bool {
         let Some(place) = self.place(address) else { return false };
-        let mut trials = lock(&self.trials);
+        let mut trials = self.trials.lock();
         trials.retain(|(known, _)| *known != address);
         trials.push((address, now + AVOIDED_FOR));
         self.avoided.fetch_or(1 << place, Ordering::Relaxed);
@@ -217,7 +217,7 @@ impl Addresses {
             return;
         }
         if let Some(place) = self.place(address) {
-            lock(&self.trials).retain(|(known, _)| *known != address);
+            self.trials.lock().retain(|(known, _)| *known != address);
             self.avoided.fetch_and(!(1 << place), Ordering::Relaxed);
         }
     }

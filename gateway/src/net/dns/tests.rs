@@ -1,10 +1,11 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use super::{Answer, DnsError, DnsMetrics, Lookup, Resolver, SystemLookup};
@@ -29,7 +30,7 @@ impl Lookup for World {
         assert_eq!(host, "api.example");
         self.0.calls.fetch_add(1, Ordering::SeqCst);
         self.0.gate.acquire().await.unwrap().forget();
-        self.0.answer.lock().unwrap().clone()
+        self.0.answer.lock().clone()
     }
 }
 
@@ -45,17 +46,17 @@ impl World {
         world.answers(addresses, ttl);
         let metrics = DnsMetrics::default();
         let clock = world.clone();
-        let resolver = Resolver::with_lookup(world.clone(), move || *clock.0.now.lock().unwrap(), metrics.clone());
+        let resolver = Resolver::with_lookup(world.clone(), move || *clock.0.now.lock(), metrics.clone());
         (world, resolver, metrics)
     }
 
     fn answers(&self, addresses: &[&str], ttl: u64) {
         let addresses = addresses.iter().map(|address| ip(address)).collect();
-        *self.0.answer.lock().unwrap() = Ok(Answer { addresses, ttl: Duration::from_secs(ttl) });
+        *self.0.answer.lock() = Ok(Answer { addresses, ttl: Duration::from_secs(ttl) });
     }
 
     fn fails(&self) {
-        *self.0.answer.lock().unwrap() = Err(DnsError::Failed("refused".into()));
+        *self.0.answer.lock() = Err(DnsError::Failed("refused".into()));
     }
 
     fn hold(&self) {
@@ -67,7 +68,7 @@ impl World {
     }
 
     fn pass(&self, seconds: u64) {
-        *self.0.now.lock().unwrap() += Duration::from_secs(seconds);
+        *self.0.now.lock() += Duration::from_secs(seconds);
     }
 
     fn calls(&self) -> usize {

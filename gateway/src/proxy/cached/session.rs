@@ -7,13 +7,14 @@
 //! real session back.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
 use http::HeaderMap;
+use parking_lot::Mutex;
 use pingora_core::protocols::Digest;
 use pingora_core::protocols::http::custom::server::Session as CustomSession;
 use pingora_core::protocols::http::{HttpTask, ServerSession};
@@ -74,7 +75,7 @@ impl Lead {
     /// Ends the fill, if it has not ended, waits until the client has what there is, and puts its session back.
     pub async fn restore(&self, session: &mut Session) -> Poured {
         drop(std::mem::replace(&mut *session.downstream_session, vacant()));
-        let pouring = self.returned.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let pouring = self.returned.lock().take();
         let (client, poured) = match pouring {
             Some(Pouring::Running(running)) => running.await,
             Some(Pouring::Done(client, poured)) => (client, poured),
@@ -188,7 +189,7 @@ impl SharedSession {
     }
 
     fn pouring(&mut self) -> &mut Option<Pouring> {
-        self.pouring.get_mut().unwrap_or_else(PoisonError::into_inner)
+        self.pouring.get_mut()
     }
 }
 
@@ -197,7 +198,7 @@ impl Drop for SharedSession {
         // What has not ended has broken off.
         self.writer = None;
         let pouring = self.pouring().take();
-        *self.returned.lock().unwrap_or_else(PoisonError::into_inner) = pouring;
+        *self.returned.lock() = pouring;
     }
 }
 

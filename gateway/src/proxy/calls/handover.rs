@@ -6,13 +6,13 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use async_trait::async_trait;
 use bytes::{Buf, Bytes, BytesMut};
 use futures::stream::{self, BoxStream, StreamExt};
 use http::header::{CONNECTION, TRANSFER_ENCODING};
+use parking_lot::Mutex;
 use pingora_core::connectors::l4::Connect;
 use pingora_core::protocols::l4::socket::SocketAddr as PeerAddress;
 use pingora_core::protocols::l4::stream::Stream;
@@ -70,7 +70,7 @@ impl fmt::Debug for Handover {
 #[async_trait]
 impl Connect for Handover {
     async fn connect(&self, _: &PeerAddress) -> Result<Stream> {
-        let connection = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let connection = self.0.lock().take();
         let gone = || Error::e_explain(ErrorType::InternalError, "the answer was handed over before");
         let socket = connection.unwrap_or_else(gone)?;
         Ok(VirtualSocketStream::new(Box::new(socket)).into())
@@ -128,7 +128,7 @@ fn head(header: &ResponseHeader) -> Bytes {
 impl AsyncRead for Socket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         while self.ready.is_empty() {
-            let chunks = self.chunks.get_mut().unwrap_or_else(PoisonError::into_inner);
+            let chunks = self.chunks.get_mut();
             match ready!(chunks.poll_next_unpin(cx)) {
                 Some(chunk) => self.ready = chunk?,
                 None => return Poll::Ready(Ok(())),

@@ -1,13 +1,14 @@
 //! A call in a race: it runs until something can be said of its answer.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ai_gateway_providers::answer::{Observer, Seen};
 use ai_gateway_providers::{Dialect, Operation};
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
+use parking_lot::Mutex;
 use pingora_core::connectors::http::Connector;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::ErrorType;
@@ -57,7 +58,7 @@ impl Leg {
         if let Some(ripe) = &self.ripe {
             return ripe.verdict;
         }
-        let ripe = self.run.get_mut().unwrap_or_else(PoisonError::into_inner).await;
+        let ripe = self.run.get_mut().await;
         self.ripe.insert(ripe).verdict
     }
 
@@ -74,7 +75,7 @@ impl Leg {
 
     /// What had been seen of its answer when its provider last reported what it consumed.
     pub fn told(&self) -> Seen {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.told.lock().clone()
     }
 
     /// A peer for Pingora, on which it goes on; `None` if it is not ripe.
@@ -117,7 +118,7 @@ async fn run(
         };
         let seen = observer.seen();
         {
-            let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut told = told.lock();
             if told.usage != seen.usage {
                 *told = seen.clone();
             }

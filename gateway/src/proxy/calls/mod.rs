@@ -17,8 +17,9 @@ mod probing;
 mod tests;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use pingora_core::connectors::ConnectorOptions;
 use pingora_core::connectors::http::Connector;
 
@@ -59,7 +60,7 @@ impl Calls {
 
     /// The second calls that `model` may still make.
     fn allowance(&self, model: &Arc<str>) -> Arc<Allowance> {
-        let mut allowances = self.allowances.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut allowances = self.allowances.lock();
         if let Some(allowance) = allowances.get(model) {
             return allowance.clone();
         }

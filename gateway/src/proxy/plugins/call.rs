@@ -226,7 +226,7 @@ impl TextHook for Fails {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use parking_lot::Mutex;
     use std::thread::{self, ThreadId};
 
     use ai_gateway_plugins::{About, Needs, NoHost, async_trait};
@@ -247,7 +247,7 @@ mod tests {
         }
 
         async fn on_request(&self, _: &mut Request, _: &Context) -> Result<Verdict, Failure> {
-            self.0.lock().unwrap().push(thread::current().id());
+            self.0.lock().push(thread::current().id());
             Ok(Verdict::Pass)
         }
     }
@@ -265,7 +265,7 @@ mod tests {
             assert!(called.await.unwrap().is_some());
         }
         let here = thread::current().id();
-        let seen: Vec<_> = seen.lock().unwrap().iter().map(|id| *id == here).collect();
+        let seen: Vec<_> = seen.lock().iter().map(|id| *id == here).collect();
         assert_eq!(seen, [true, false]);
     }
 }

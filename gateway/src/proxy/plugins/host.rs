@@ -1,13 +1,14 @@
 //! What plugins may ask of the gateway.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ai_gateway_plugins::{Host, HostError, HostErrorKind, async_trait};
 use ai_gateway_providers::Operation;
 use ai_gateway_providers::codec::OutputItem;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::sync::SetOnce;
 
 use crate::limits::Refusal;
@@ -34,7 +35,7 @@ impl GatewayHost {
 
     /// From here on models are asked only if the limits of this request have room for it; `None`: it is not in question.
     pub fn expect(&self, coming: Option<Coming>) {
-        *self.coming.lock().unwrap_or_else(PoisonError::into_inner) = coming;
+        *self.coming.lock() = coming;
     }
 
     /// Why a model was not asked, if one was not.
@@ -53,7 +54,7 @@ impl GatewayHost {
     }
 
     fn is_refused(&self) -> bool {
-        let coming = self.coming.lock().unwrap_or_else(PoisonError::into_inner);
+        let coming = self.coming.lock();
         let refusal = coming.as_ref().and_then(|coming| coming.refusal(&self.gateway.limits));
         refusal.is_some_and(|refusal| {
             // The first one is told.

@@ -14,11 +14,12 @@ mod request;
 mod screen;
 mod steps;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use ai_gateway_plugins::{About, Context, Key, Needs, Plugin, Tag};
 use ai_gateway_providers::error::ApiError;
 use http::{HeaderMap, HeaderName};
+use parking_lot::Mutex;
 
 use host::GatewayHost;
 pub use request::{Decided, answer, on_request};
@@ -87,7 +88,7 @@ impl Run {
     }
 
     fn tell(&self, error: ApiError, status: Option<u16>) {
-        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Some(Told { error, status });
+        *self.told.lock() = Some(Told { error, status });
     }
 
     /// What they know of the request.

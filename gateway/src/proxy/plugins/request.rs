@@ -1,6 +1,6 @@
 //! The request phase: plugins see the request before it is routed, and may change, answer or reject it.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use ai_gateway_plugins::{About, Reply, Request, Verdict};
 use ai_gateway_providers::codec::{Call, Client, codec};
@@ -309,7 +309,7 @@ pub async fn answer(
         None => (header, body),
     };
     exchange.status = header.status.as_u16();
-    let told = before.told.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let told = before.told.lock().take();
     if let (Some(run), Some(Told { error, status })) = (&exchange.plugins, told) {
         run.tell(error, status);
     }

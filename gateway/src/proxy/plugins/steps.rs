@@ -1,6 +1,6 @@
 //! The smaller steps: the plan, the header of an attempt, and the end.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use ai_gateway_plugins::{Candidate, Context, End, Finish, Plan, Plugin, Tag, Upstream, Verdict};
 use ai_gateway_providers::answer::Observer;
@@ -96,7 +96,7 @@ fn rewrite(header: &mut RequestHeader, view: &Upstream) -> Result<()> {
 pub fn conclude(exchange: &mut Exchange) {
     label(exchange);
     let Some(run) = &exchange.plugins else { return };
-    let mut told = run.told.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut told = run.told.lock();
     if let Some(told) = &mut *told {
         exchange.error = Some(told.error.clone());
         if let Some(status) = told.status {
@@ -117,7 +117,7 @@ pub fn label(exchange: &mut Exchange) {
 /// Whether a plugin ended the stream, properly.
 pub fn refused_in_stream(exchange: &Exchange) -> bool {
     exchange.plugins.as_ref().is_some_and(|run| {
-        let told = run.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = run.told.lock();
         told.as_ref().is_some_and(|told| told.status.is_none())
     })
 }

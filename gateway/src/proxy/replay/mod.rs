@@ -13,12 +13,13 @@
 mod clocks;
 mod session;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
+use parking_lot::Mutex;
 use pingora_core::protocols::http::{HttpTask, ServerSession};
 use pingora_error::{Error, ErrorType, Result};
 use pingora_proxy::Session;
@@ -27,7 +28,6 @@ use super::custom::vacant;
 use super::drain::{self, Draining, Drains};
 use super::ending::Ending;
 use super::plugins::Screener;
-use crate::lock::lock;
 pub use clocks::Clock;
 use session::ReplaySession;
 
@@ -76,7 +76,7 @@ impl Shared {
     /// The client has left. Whether the answer is to be read to its end all the same, for a limited time.
     fn goes_on_without_client(&self, origin: Instant) -> bool {
         let Some(room) = self.drains.as_ref().and_then(Drains::enter) else { return false };
-        *lock(&self.draining) = Some(room);
+        *self.draining.lock() = Some(room);
         self.gone.store(true, Ordering::Relaxed);
         let end = nanos(origin.elapsed()).saturating_add(nanos(drain::LONGEST));
         self.total_at.fetch_min(end, Ordering::Relaxed);
@@ -152,7 +152,7 @@ impl Replay {
         self.shared.holding.store(false, Ordering::Relaxed);
         self.shared.unjudged.store(false, Ordering::Relaxed);
         self.shared.breaks_off.store(false, Ordering::Relaxed);
-        lock(&self.shared.amendments).clear();
+        self.shared.amendments.lock().clear();
         self.arm_total();
     }
 
@@ -170,7 +170,7 @@ impl Replay {
     pub fn commit(&self) {
         self.shared.holding.store(false, Ordering::Relaxed);
         // Without a body Pingora would not ask for that of an attempt which goes on.
-        *lock(&self.shared.body) = Some(Bytes::new());
+        *self.shared.body.lock() = Some(Bytes::new());
     }
 
     /// Ends the attempt, but not the answer, behind what is written next: Pingora gets an error.
@@ -185,7 +185,7 @@ impl Replay {
 
     /// Sets headers on an answer that is still withheld. `content-length` takes the place of chunks.
     pub fn amend(&self, headers: Vec<(HeaderName, HeaderValue)>) {
-        *lock(&self.shared.amendments) = headers;
+        *self.shared.amendments.lock() = headers;
     }
 
     /// Says that the end of the answer has (not) passed the filters that judge it.
@@ -226,7 +226,7 @@ impl Replay {
             return;
         }
         drop(std::mem::replace(&mut *session.downstream_session, vacant()));
-        if let Some(inner) = lock(&self.shared.returned).take() {
+        if let Some(inner) = self.shared.returned.lock().take() {
             session.downstream_session = inner;
         }
     }

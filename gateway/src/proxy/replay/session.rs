@@ -18,7 +18,6 @@ use tokio::time::Sleep;
 
 use super::clocks::clock_runs_out;
 use super::{Clock, Shared, nanos};
-use crate::lock::lock;
 use crate::proxy::custom::{only_answers, vacant};
 use crate::proxy::deliver::deliver;
 use crate::proxy::ending::{End, Ending};
@@ -41,7 +40,7 @@ pub(super) struct ReplaySession {
 impl Drop for ReplaySession {
     fn drop(&mut self) {
         let inner = std::mem::replace(&mut self.inner, Box::new(vacant()));
-        *lock(&self.shared.returned) = Some(inner);
+        *self.shared.returned.lock() = Some(inner);
     }
 }
 
@@ -72,7 +71,7 @@ impl ReplaySession {
         else {
             return Ok(());
         };
-        for (name, value) in std::mem::take(&mut *lock(&self.shared.amendments)) {
+        for (name, value) in std::mem::take(&mut *self.shared.amendments.lock()) {
             if name == http::header::CONTENT_LENGTH {
                 header.remove_header(&http::header::TRANSFER_ENCODING);
             }
@@ -366,7 +365,7 @@ impl CustomSession for ReplaySession {
     }
 
     fn get_retry_buffer(&self) -> Option<Bytes> {
-        lock(&self.shared.body).clone()
+        self.shared.body.lock().clone()
     }
 
     async fn finish_custom(&mut self) -> Result<()> {

@@ -4,12 +4,13 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use log::{info, warn};
+use parking_lot::{Mutex, MutexGuard};
 use prometheus_client::metrics::gauge::Gauge;
 
 use super::channel::Channel;
@@ -112,7 +113,7 @@ impl Lineage {
                 continue;
             }
             to.send_socket(&Message::Predecessor { who: who.clone() }, channel.duplicate()?.as_fd())?;
-            let told = told.lock().unwrap_or_else(PoisonError::into_inner).all();
+            let told = told.lock().all();
             to.send_list(told, |told| Message::Told { pid: who.pid, told })?;
         }
         Ok(())
@@ -144,7 +145,7 @@ impl Lineage {
     }
 
     fn lines(&self) -> MutexGuard<'_, Vec<Line>> {
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = self.lines.lock();
         lines.retain(|line| !line.heard.ended.load(Ordering::Acquire));
         lines
     }
@@ -156,14 +157,14 @@ impl Heard {
         while !self.stop.load(Ordering::Acquire) {
             match self.channel.receive(Some(LOOK)) {
                 Ok(Some((Message::Told { told, .. }, _))) => {
-                    limits.hear(told, &mut self.told.lock().unwrap_or_else(PoisonError::into_inner));
+                    limits.hear(told, &mut self.told.lock());
                 }
                 Ok(Some((Message::Kept { answers }, _))) => continuity.remember_answers(answers),
                 Ok(Some((Message::InFlight { count }, _))) => self.in_flight.store(count, Ordering::Relaxed),
                 Ok(Some(_)) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Ok(None) | Err(_) => {
-                    limits.forget(&mut self.told.lock().unwrap_or_else(PoisonError::into_inner));
+                    limits.forget(&mut self.told.lock());
                     self.ended.store(true, Ordering::Release);
                     return true;
                 }

@@ -24,9 +24,9 @@ use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Mutex, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::sockets::Listening;
@@ -155,11 +155,7 @@ impl Upgrader {
         limit: Duration,
         hand_over: impl FnOnce(&Channel) -> Result<TellingTo, UpgradeError>,
     ) -> Result<Successor, UpgradeError> {
-        let sockets = match self.sockets.try_lock() {
-            Ok(sockets) => sockets,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return Err(UpgradeError::Busy),
-        };
+        let sockets = self.sockets.try_lock().ok_or(UpgradeError::Busy)?;
         let end = Instant::now() + limit;
         self.check(limit)?;
         let (ours, theirs) = Channel::pair()?;
@@ -191,10 +187,8 @@ impl Upgrader {
 
     /// Closes the sockets, which nobody is to get any more: while they are open here, clients connect. Not during an upgrade.
     pub fn let_go(&self) {
-        match self.sockets.try_lock() {
-            Ok(mut sockets) => sockets.clear(),
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().clear(),
-            Err(TryLockError::WouldBlock) => {}
+        if let Some(mut sockets) = self.sockets.try_lock() {
+            sockets.clear();
         }
     }
 
@@ -347,7 +341,7 @@ impl Successor {
     /// # Errors
     /// It is gone.
     pub fn tell(&self, limits: &Limits, continuity: &Continuity, in_flight: u64) -> io::Result<()> {
-        let mut telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut telling = self.telling.lock();
         let pid = std::process::id();
         self.channel.send_list(continuity.new_answers(), |answers| Message::Kept { answers })?;
         self.channel.send_list(limits.tell(&mut telling), |told| Message::Told { pid, told })?;

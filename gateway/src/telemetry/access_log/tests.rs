@@ -1,8 +1,9 @@
 use std::io::{self, Write};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
+use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 
 use super::{AccessLog, LogTo, MAX_WAITING};
@@ -18,7 +19,7 @@ struct Sink(Arc<Mutex<Vec<u8>>>);
 
 impl Sink {
     fn lines(&self) -> Vec<serde_json::Value> {
-        let bytes = self.0.lock().unwrap().clone();
+        let bytes = self.0.lock().clone();
         assert!(bytes.is_empty() || bytes.ends_with(b"\n"));
         String::from_utf8(bytes).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
@@ -26,7 +27,7 @@ impl Sink {
 
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
+        self.0.lock().write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -235,7 +236,7 @@ fn a_torn_line_is_ended_before_the_next() {
         log.write(&line(&finished));
         assert!(log.flush(SOON));
     }
-    let written = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
+    let written = String::from_utf8(sink.0.lock().clone()).unwrap();
     let lines: Vec<_> = written.lines().collect();
     assert_eq!((lines.len(), lines[0].len()), (2, 20), "{written}");
     assert!(serde_json::from_str::<serde_json::Value>(lines[1]).is_ok(), "{written}");

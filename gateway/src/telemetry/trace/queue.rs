@@ -1,10 +1,11 @@
 //! Finished requests on their way to the exporter. What does not fit is dropped and counted: nobody waits for a collector.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 
 use super::Record;
@@ -67,7 +68,7 @@ impl Traces {
 
     /// The way out, to be had once.
     pub(in crate::telemetry) fn take_waiting(&self) -> Option<Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.waiting.lock().take()
     }
 
     /// Changes when the end is near.
