@@ -9,13 +9,15 @@ use pingora_proxy::{FailToProxy, Session};
 use rustls::AlertDescription;
 
 use super::answer::{self, cut_short};
-use super::deliver::{LAST_WRITE, close, took_no_more, write_last};
-use super::outcome::Outcome;
 use super::replay::{Clock, Replay};
-use super::reply::Refusal;
-use super::step::Step;
-use super::{Exchange, Gateway, count, plugins, reply, resume};
 use crate::net::call::was_taken;
+use crate::proxy::attempt::outcome::Outcome;
+use crate::proxy::attempt::resume;
+use crate::proxy::attempt::step::Step;
+use crate::proxy::reply::Refusal;
+use crate::proxy::reply::count;
+use crate::proxy::reply::deliver::{LAST_WRITE, close, took_no_more, write_last};
+use crate::proxy::{Exchange, Gateway, plugins, reply};
 
 /// Status that the log shows for a client that went away; it is never sent.
 pub const CLIENT_LEFT: u16 = 499;

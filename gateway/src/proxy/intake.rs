@@ -8,16 +8,19 @@ use bytes::Bytes;
 use pingora_error::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
-use super::aside::aside;
-use super::body::{self, BodyError, Received, Room, Sender};
 use super::cached::{self, Entered};
-use super::deliver::write_continue;
-use super::labels::Labels;
-use super::plan::{self, Next, Planner};
 use super::plugins::{self, Decided, Screener};
-use super::reply::Refusal;
-use super::{Exchange, Gateway, admission, calls, count, explain, models, replay, reply, step, stored, trace};
 use crate::config::OnAbort;
+use crate::proxy::account::admission;
+use crate::proxy::attempt::step;
+use crate::proxy::plan::{self, Next, Planner};
+use crate::proxy::reply::Refusal;
+use crate::proxy::reply::deliver::write_continue;
+use crate::proxy::reply::{count, models};
+use crate::proxy::request::body::{self, BodyError, Received, Room, Sender};
+use crate::proxy::request::labels::Labels;
+use crate::proxy::waiting::aside::aside;
+use crate::proxy::{Exchange, Gateway, calls, explain, replay, reply, stored, trace};
 use crate::routing::rules::{Rule, Verdict};
 
 /// Runs the request phase. `true`: the answer has been written.

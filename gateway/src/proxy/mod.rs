@@ -2,51 +2,37 @@
 //!
 //! Read [`Gateway`]'s implementation of `ProxyHttp` from top to bottom: it is the life of a request. What is known of
 //! a request on its way is its [`Exchange`]. What decides where it goes is in `plan`, which `explain` runs too.
+//!
+//! | file or room | subject |
+//! |---|---|
+//! | `exchange` | one client request and its answer: what all hooks share |
+//! | `intake`, `request` | the request phase; the request as it was read |
+//! | `plan`, `attempt` | where it goes; one try of one target |
+//! | `answer`, `replay` | the provider's answer on its way; the session that withholds it, and takes an attempt back |
+//! | `failure`, `reply`, `waiting` | what failed, and what follows; what the gateway answers itself; how long anything is waited for |
+//! | `account`, `settle`, `trace` | limits, budgets and ledger; the end of every exchange; its place in a trace |
+//! | `cached`, `stored` | answers that are kept here; those that a provider keeps |
+//! | `calls` | requests beside the one that Pingora sends: hedges, mirrors, probes |
+//! | `plugins`, `explain` | the plugins' hooks; what would become of a request |
 
 mod account;
-mod admission;
 mod answer;
-mod aside;
 mod attempt;
-mod body;
-mod book;
 mod cached;
 mod calls;
-mod clocks;
-mod codex_models;
-mod consumed;
-mod count;
-mod custom;
-mod deliver;
-mod drain;
-mod encode;
-mod ending;
 mod exchange;
 pub(crate) mod explain;
 mod failure;
-mod header;
 mod intake;
-mod labels;
-mod models;
-mod outcome;
 mod plan;
 mod plugins;
 mod replay;
 mod reply;
 mod request;
-mod resume;
-mod retry_after;
-mod route;
 mod settle;
-mod step;
 mod stored;
 mod trace;
-mod unfinished;
-mod unfit;
-mod upstream_answer;
-mod upstream_header;
 mod waiting;
-mod weight;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,12 +47,15 @@ use pingora_error::{Error, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
-pub(crate) use body::BufferBudget;
+pub(crate) use attempt::outcome::Outcome;
 pub(crate) use calls::{Calls, Probing};
-pub(crate) use drain::Drains;
-pub(crate) use ending::Ending;
 pub use exchange::Exchange;
-pub(crate) use outcome::Outcome;
+pub(crate) use replay::drain::Drains;
+pub(crate) use request::body::BufferBudget;
+pub(crate) use waiting::ending::Ending;
+
+use account::{admission, book, unfinished};
+use reply::deliver;
 
 use crate::cache::Cache;
 use crate::clock::Time;
@@ -186,7 +175,7 @@ impl ProxyHttp for Gateway {
         upstream: &mut RequestHeader,
         exchange: &mut Self::CTX,
     ) -> Result<()> {
-        upstream_header::write_header(session, upstream, exchange)
+        attempt::header::write_header(session, upstream, exchange)
     }
 
     async fn request_body_filter(

@@ -6,7 +6,8 @@ use ai_gateway_providers::error::Fault;
 use pingora_proxy::Session;
 
 use super::failure::CLIENT_LEFT;
-use super::{Exchange, Gateway, Outcome, admission, book, cached, calls, plugins, unfinished};
+use crate::proxy::account::{admission, book, unfinished};
+use crate::proxy::{Exchange, Gateway, Outcome, cached, calls, plugins};
 use crate::telemetry::trace::trace_id_of;
 use crate::telemetry::{Attempt, AttemptOutcome, Finish, Finished, Line, RequestModel, Tokens, Usage};
 

@@ -10,13 +10,13 @@ use ai_gateway_providers::{Dialect, Operation};
 use bytes::Bytes;
 use pingora_http::RequestHeader;
 
-use super::body::{self, Room};
-use super::clocks::Clocks;
-use super::plan::Planner;
-use super::reply::Refusal;
-use super::request::Request;
-use super::{Exchange, Gateway};
 use crate::continuity::{Continuity, Keeper};
+use crate::proxy::plan::Planner;
+use crate::proxy::reply::Refusal;
+use crate::proxy::request::Request;
+use crate::proxy::request::body::{self, Room};
+use crate::proxy::request::clocks::Clocks;
+use crate::proxy::{Exchange, Gateway};
 use crate::routing::{Asked, Plan};
 use crate::snapshot::Provider;
 

@@ -7,9 +7,9 @@ use pingora_proxy::Session;
 
 use ai_gateway_providers::{AnswerForm, Fault};
 
-use super::attempt::Attempt;
-use super::request::Request;
-use super::{Exchange, Gateway, Outcome};
+use crate::proxy::attempt::Attempt;
+use crate::proxy::request::Request;
+use crate::proxy::{Exchange, Gateway, Outcome};
 use crate::telemetry::trace::{AttemptRecord, Captured, Context, Parameters, Record};
 use crate::telemetry::{Line, short};
 

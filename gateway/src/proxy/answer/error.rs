@@ -7,11 +7,13 @@ use bytes::Bytes;
 use http::HeaderName;
 use pingora_error::{Error, ErrorType, Result};
 
+use super::retry_after;
+use crate::proxy::Exchange;
+use crate::proxy::attempt::outcome::Outcome;
 use crate::proxy::attempt::secrets;
+use crate::proxy::attempt::step::Step;
 use crate::proxy::failure::attempt_failed;
-use crate::proxy::outcome::Outcome;
-use crate::proxy::step::Step;
-use crate::proxy::{Exchange, count, retry_after};
+use crate::proxy::reply::count;
 
 /// The most that is read of an error's body.
 const MAX_ERROR_BODY: usize = 256 << 10;

@@ -6,10 +6,12 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora_http::ResponseHeader;
 
+use super::retry_after;
 use crate::net::media_type::essence;
 use crate::net::unasked::is_packed;
-use crate::proxy::outcome::Outcome;
-use crate::proxy::{Exchange, header, retry_after};
+use crate::proxy::Exchange;
+use crate::proxy::attempt::outcome::Outcome;
+use crate::proxy::reply::header;
 
 /// Upstream headers that reach the client. The others tell about the operator's account (organisation, rate limits,
 /// cookies) or about a connection that is not the client's.

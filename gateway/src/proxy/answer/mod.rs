@@ -1,6 +1,15 @@
 //! The upstream's answer on its way to the client: commit or take back, watch, and never let a broken answer look whole.
 //!
-//! `header` is what its header says, `error` an error's body.
+//! | file | subject |
+//! |---|---|
+//! | `header` | what its header says, and what of it its client is to see |
+//! | `error`, `retry_after` | an error's body; what the provider says about coming back |
+//! | `unfit` | good HTTP that is no answer of the provider's API |
+//! | `under_way` | what is known of it so far |
+
+pub mod retry_after;
+pub mod under_way;
+pub mod unfit;
 
 mod error;
 mod header;
@@ -17,24 +26,26 @@ use http::{HeaderValue, StatusCode};
 use pingora_error::{Error, ErrorType, Result};
 use pingora_http::ResponseHeader;
 
-use super::attempt::secrets;
-use super::encode::AnswerWay;
 use super::failure::attempt_failed;
-use super::header::{COST, DROPPED};
-use super::outcome::Outcome;
 use super::replay::Replay;
-use super::request::Request;
-use super::resume;
-use super::retry_after::{self, retry_after};
-use super::step::Step;
-use super::unfit::Unfit;
-use super::{Exchange, count, encode};
 use crate::config::OnCut;
 use crate::net::unasked::{self, is_packed};
+use crate::proxy::Exchange;
+use crate::proxy::attempt::encode;
+use crate::proxy::attempt::encode::AnswerWay;
+use crate::proxy::attempt::outcome::Outcome;
+use crate::proxy::attempt::resume;
+use crate::proxy::attempt::secrets;
+use crate::proxy::attempt::step::Step;
+use crate::proxy::reply::count;
+use crate::proxy::reply::header::{COST, DROPPED};
+use crate::proxy::request::Request;
 use error::on_error_body;
 pub use error::{said_by_status, told_by_upstream};
 use header::{clean, is_of_json};
 pub use header::{form_of, is_web_page, stream_type, type_of, verdict};
+use retry_after::retry_after;
+use unfit::Unfit;
 
 /// How long the connection may take to end after the stream's own end marker.
 const END_PATIENCE: Duration = Duration::from_secs(2);

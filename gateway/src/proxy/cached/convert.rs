@@ -8,7 +8,8 @@ use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 
 use crate::cache::{Entry, Form, Meta};
-use crate::proxy::{Exchange, encode};
+use crate::proxy::Exchange;
+use crate::proxy::attempt::encode;
 
 /// Of the ways in which a stream is framed, the one that leaves its events as they are.
 const SHOWS_USAGE: u32 = 1 << 1;

@@ -16,13 +16,14 @@ use crate::cache::fill::{Bill, Reader, Spent};
 use crate::cache::memory::{Kept, Writer};
 use crate::cache::policy::{self, Asked, Bypass};
 use crate::cache::{Form, Terms, Verdict, is_common, key};
+use crate::proxy::account::{admission, book};
 use crate::proxy::answer::cut_short;
-use crate::proxy::clocks::Clocks;
 use crate::proxy::failure::{self, shutting_down};
 use crate::proxy::plugins::{Screener, steering, wants_whole_answers};
 use crate::proxy::reply::Refusal;
+use crate::proxy::request::clocks::Clocks;
 use crate::proxy::waiting::{GivenUp, leaves, wait_for};
-use crate::proxy::{Exchange, Gateway, admission, book};
+use crate::proxy::{Exchange, Gateway};
 
 /// What became of a request.
 pub enum Entered {

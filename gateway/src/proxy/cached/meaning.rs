@@ -12,9 +12,10 @@ use crate::cache::policy;
 use crate::cache::semantic::{Learnt, Near, Place, Point, Question, Vector};
 use crate::cache::{Cache, Form, Meta, Terms};
 use crate::config::SemanticConfig;
+use crate::proxy::account::admission;
 use crate::proxy::plugins::steering;
 use crate::proxy::waiting::{GivenUp, wait_for};
-use crate::proxy::{Exchange, Gateway, admission, calls};
+use crate::proxy::{Exchange, Gateway, calls};
 
 use super::enter;
 

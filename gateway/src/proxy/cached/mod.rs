@@ -32,15 +32,15 @@ use pour::Poured;
 use session::Lead;
 pub use session::Left;
 
-use super::deliver::close;
 use super::failure::{self, shutting_down};
-use super::header::COST;
-use super::outcome::Outcome;
-use super::{Exchange, Gateway};
 use crate::cache::fill::Spent;
 use crate::cache::memory::Kept;
 use crate::cache::{Form, Meta, Payer, Terms};
 use crate::ledger::Kind;
+use crate::proxy::attempt::outcome::Outcome;
+use crate::proxy::reply::deliver::close;
+use crate::proxy::reply::header::COST;
+use crate::proxy::{Exchange, Gateway};
 
 /// Tells where an answer came from.
 static CACHE: HeaderName = HeaderName::from_static("x-gateway-cache");

@@ -11,9 +11,9 @@ use pingora_error::Result;
 use pingora_http::ResponseHeader;
 
 use crate::cache::fill::{BATCH, Next, Reader};
-use crate::proxy::deliver::deliver;
-use crate::proxy::ending::Ending;
 use crate::proxy::plugins::Screener;
+use crate::proxy::reply::deliver::deliver;
+use crate::proxy::waiting::ending::Ending;
 use crate::proxy::waiting::{GivenUp, leaves, wait_for};
 
 /// How it went.

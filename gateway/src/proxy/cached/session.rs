@@ -28,9 +28,9 @@ use crate::cache::Cache;
 use crate::cache::fill::Fill;
 use crate::cache::memory::Writer;
 use crate::proxy::Gateway;
-use crate::proxy::aside::aside;
-use crate::proxy::custom::{only_answers, vacant};
 use crate::proxy::plugins::Screener;
+use crate::proxy::replay::custom::{only_answers, vacant};
+use crate::proxy::waiting::aside::aside;
 
 /// Serving the client that made the call.
 enum Pouring {

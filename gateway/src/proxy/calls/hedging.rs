@@ -14,11 +14,13 @@ use super::allowance::Spent;
 use super::leg::Leg;
 use crate::config::{HedgeAfter, HedgeConfig};
 use crate::net::call::Ask;
+use crate::proxy::account::admission;
 use crate::proxy::answer::type_of;
+use crate::proxy::attempt::encode;
+use crate::proxy::attempt::header::header_for;
 use crate::proxy::attempt::{self, Attempt};
 use crate::proxy::plugins::Run;
-use crate::proxy::upstream_header::header_for;
-use crate::proxy::{Exchange, Gateway, Outcome, admission, encode, failure};
+use crate::proxy::{Exchange, Gateway, Outcome, failure};
 
 /// A second call under way.
 pub struct Hedge {

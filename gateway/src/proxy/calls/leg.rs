@@ -16,8 +16,8 @@ use pingora_error::ErrorType;
 use super::handover::{self, Begun, Rest};
 use crate::net::call::{Ask, Call, NoAnswer};
 use crate::proxy::Outcome;
+use crate::proxy::answer::retry_after::retry_after;
 use crate::proxy::answer::{MOST_HELD, form_of, is_web_page, verdict};
-use crate::proxy::retry_after::retry_after;
 
 /// A call, and what is known of its answer.
 pub struct Leg {

@@ -14,12 +14,14 @@ use super::leg::outcome_of;
 use crate::ledger::Kind;
 use crate::limits::Reservation;
 use crate::net::call::{Ask, Call};
+use crate::proxy::account::admission;
 use crate::proxy::answer::{form_of, is_web_page, type_of, verdict};
+use crate::proxy::attempt::encode;
+use crate::proxy::attempt::header::header_for;
 use crate::proxy::attempt::{self, Attempt};
 use crate::proxy::replay::Clock;
 use crate::proxy::request::Request;
-use crate::proxy::upstream_header::header_for;
-use crate::proxy::{Exchange, Gateway, Outcome, admission, encode};
+use crate::proxy::{Exchange, Gateway, Outcome};
 use crate::snapshot::Target;
 use crate::telemetry::{AttemptOutcome, InFlight};
 

@@ -31,8 +31,9 @@ pub use probing::Probing;
 use allowance::Allowance;
 use mirror::Mirrors;
 
-use super::{Exchange, Gateway, admission, book};
 use crate::ledger::Kind;
+use crate::proxy::account::{admission, book};
+use crate::proxy::{Exchange, Gateway};
 
 /// Books what a call has consumed that no client waits for, as far as that was told or is known of its answer, and counts it against
 /// the limits of whoever it was made for.

@@ -20,10 +20,11 @@ use pingora_proxy::Session;
 pub use offline::Offline;
 pub use said::{AnsweredBy, Cache, Candidate, Explanation, Limit, RuleStep};
 
-use super::plan::{self, Planner};
-use super::{Exchange, Gateway, admission, cached, reply};
 use crate::config::Right;
 use crate::continuity::Continuity;
+use crate::proxy::account::admission;
+use crate::proxy::plan::{self, Planner};
+use crate::proxy::{Exchange, Gateway, cached, reply};
 use crate::routing::rules::{Rule, Verdict};
 
 /// The header by which a client asks for it.

@@ -10,11 +10,11 @@ use futures::executor::block_on;
 use http::{HeaderName, HeaderValue, Method};
 use pingora_http::RequestHeader;
 
-use super::super::{Exchange, plan};
 use super::{Explanation, explain};
 use crate::config::Config;
 use crate::continuity::Continuity;
 use crate::keys::{Admission, Refused};
+use crate::proxy::{Exchange, plan};
 use crate::snapshot::{BuildError, Snapshot};
 use crate::telemetry::Metrics;
 

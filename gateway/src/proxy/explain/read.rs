@@ -16,13 +16,13 @@ use super::said::{
 use crate::config::RetryOn;
 use crate::continuity::Continuity;
 use crate::health::{Availability, State};
-use crate::proxy::admission;
-use crate::proxy::encode::{Encoded, encode};
+use crate::proxy::account::admission;
+use crate::proxy::attempt::encode::{Encoded, encode};
 use crate::proxy::exchange::Exchange;
+use crate::proxy::plan::route::{facts, named};
 use crate::proxy::plan::{Next, scan};
 use crate::proxy::reply::Refusal;
 use crate::proxy::request::Request;
-use crate::proxy::route::{facts, named};
 use crate::routing::{self, Asked, Behind, Why};
 use crate::snapshot::Target;
 

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::SetOnce;
 
 use crate::limits::Refusal;
-use crate::proxy::admission::Coming;
+use crate::proxy::account::admission::Coming;
 use crate::proxy::{Gateway, calls};
 use crate::snapshot::Key;
 

@@ -7,8 +7,17 @@
 //! of the attempt. A client that leaves can be kept from Pingora, so that the answer is read to its end all the same.
 //! [`Replay::restore`] puts the real session back, so that keep-alive survives.
 //!
-//! `session` is what Pingora sees, `clocks` what ends an attempt. A later Pingora that sends a body read earlier (its pull
-//! request 816) replaces this folder.
+//! | file | subject |
+//! |---|---|
+//! | `session` | what Pingora sees |
+//! | `clocks` | what ends an attempt |
+//! | `drain` | reading an answer to its end for a client that has left |
+//! | `custom` | what all sessions in a client's place have in common |
+//!
+//! A later Pingora that sends a body read earlier (its pull request 816) replaces `session`.
+
+pub mod custom;
+pub mod drain;
 
 mod clocks;
 mod session;
@@ -24,11 +33,11 @@ use pingora_core::protocols::http::{HttpTask, ServerSession};
 use pingora_error::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
-use super::custom::vacant;
-use super::drain::{self, Draining, Drains};
-use super::ending::Ending;
 use super::plugins::Screener;
+use crate::proxy::waiting::ending::Ending;
 pub use clocks::Clock;
+use custom::vacant;
+use drain::{Draining, Drains};
 use session::ReplaySession;
 
 /// What the exchange and the installed session share: the body, whether the answer is withheld, and the clocks.

@@ -17,11 +17,11 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use tokio::time::Sleep;
 
 use super::clocks::clock_runs_out;
+use super::custom::{only_answers, vacant};
 use super::{Clock, Shared, nanos};
-use crate::proxy::custom::{only_answers, vacant};
-use crate::proxy::deliver::deliver;
-use crate::proxy::ending::{End, Ending};
 use crate::proxy::plugins::Screener;
+use crate::proxy::reply::deliver::deliver;
+use crate::proxy::waiting::ending::{End, Ending};
 use crate::proxy::waiting::{GivenUp, wait_for};
 
 pub(super) struct ReplaySession {

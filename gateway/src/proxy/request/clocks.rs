@@ -7,9 +7,9 @@ use std::time::Duration;
 use ai_gateway_providers::error::{ApiError, ErrorKind};
 use http::{HeaderMap, HeaderName};
 
-use super::outcome::Outcome;
-use super::replay::Clock;
 use crate::config::TimeoutsConfig;
+use crate::proxy::attempt::outcome::Outcome;
+use crate::proxy::replay::Clock;
 
 /// Longest time that a client may ask for.
 const LONGEST: Duration = Duration::from_secs(6 * 3600);

@@ -10,7 +10,9 @@ use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 use serde_json::{Value, json};
 
-use super::{Exchange, codex_models, reply, route};
+use super::codex_models;
+use crate::proxy::plan::route;
+use crate::proxy::{Exchange, reply};
 
 /// The mock provider has a model for every number in its table of behaviours; these stand for them.
 const MOCK_MODELS: [&str; 4] = ["echo", "lorem-100", "reasoning", "tool-call"];

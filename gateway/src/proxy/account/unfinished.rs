@@ -9,10 +9,11 @@ use ai_gateway_providers::answer::{Observer, Seen};
 use ai_gateway_providers::usage::Usage;
 use bounded_static::IntoBoundedStatic;
 
-use super::{Exchange, Gateway, admission, book};
+use super::{admission, book};
 use crate::continuity::{Held, Unfinished};
 use crate::ledger::{BACKGROUND, Kind, Record, UsageSource, micros};
 use crate::limits::Amounts;
+use crate::proxy::{Exchange, Gateway};
 
 /// Notes that the answer of `exchange` is unfinished, which is booked and settled with its limits, or books what an earlier one
 /// has used, if its provider has told that now. Of no effect the second time.

@@ -1,4 +1,18 @@
 //! One try of one target: choosing it, connecting, and sending it the request.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `encode` | the request as that target must get it |
+//! | `header` | the header that it gets |
+//! | `outcome` | how it ended, and whether that moves on to the next target |
+//! | `step` | what follows on a failed one |
+//! | `resume` | another goes on with an answer that broke off (`on_cut = "continue"`) |
+
+pub mod encode;
+pub mod header;
+pub mod outcome;
+pub mod resume;
+pub mod step;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,14 +25,6 @@ use pingora_error::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
 use super::calls;
-use super::clocks::{self, Clocks};
-use super::consumed::Consumed;
-use super::encode::{self, Encoded};
-use super::outcome::Outcome;
-use super::request::Request;
-use super::step::Repeat;
-use super::unfit::Unfit;
-use super::{Exchange, Gateway, admission, resume};
 use crate::config::TimeoutsConfig;
 use crate::continuity::Continuity;
 use crate::credentials::{Client, Grant, without_scheme};
@@ -26,8 +32,17 @@ use crate::health::{Changes, CredentialChange, Pass, Reason, TargetChange, Targe
 use crate::limits::Reservation;
 use crate::net::call::{STALE_RETRIES, STALE_WITHIN};
 use crate::net::dns::Resolver;
+use crate::proxy::account::admission;
+use crate::proxy::account::consumed::Consumed;
+use crate::proxy::answer::unfit::Unfit;
+use crate::proxy::request::Request;
+use crate::proxy::request::clocks::{self, Clocks};
+use crate::proxy::{Exchange, Gateway};
 use crate::routing::{Plan, Taken};
 use crate::snapshot::Target;
+use encode::Encoded;
+use outcome::Outcome;
+use step::Repeat;
 
 /// Shortest wait for a provider's first token: a token endpoint answers more slowly than a connection stands.
 const TOKEN_PATIENCE: Duration = Duration::from_secs(5);

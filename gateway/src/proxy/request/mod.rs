@@ -1,4 +1,16 @@
 //! The request of an exchange, as it was read.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `body` | reading it: bounded in size, memory and time, decoded once |
+//! | `clocks` | what its client says of clocks and tries |
+//! | `labels` | what its client says for its own accounts |
+//! | `weight` | its tokens, by the length of what it holds |
+
+pub mod body;
+pub mod clocks;
+pub mod labels;
+pub mod weight;
 
 use std::sync::Arc;
 
@@ -7,10 +19,10 @@ use ai_gateway_providers::endpoint::Endpoint;
 use ai_gateway_providers::scan::{BodyFacts, CacheField, RequestScan};
 use bytes::Bytes;
 
-use super::body::Room;
-use super::clocks::Clocks;
-use super::plan::BYTES_PER_TOKEN;
+use crate::proxy::plan::BYTES_PER_TOKEN;
 use crate::snapshot::Model;
+use body::Room;
+use clocks::Clocks;
 
 /// A body so small holds no media worth telling from text.
 pub const SMALL: usize = 16 << 10;

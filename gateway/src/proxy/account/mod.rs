@@ -1,13 +1,25 @@
 //! An exchange's side of limits, budgets and ledger.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `admission` | what it is expected to use is reserved before its first attempt; what it has used is booked after the last |
+//! | `consumed` | what an attempt consumed, told or estimated, and at whose prices |
+//! | `book` | the ledger's records |
+//! | `unfinished` | answers that go on being made when the request is over (Responses: `background`) |
+
+pub mod admission;
+pub mod book;
+pub mod consumed;
+pub mod unfinished;
 
 use std::time::Duration;
 
 use ai_gateway_providers::scan::Pieces;
 
-use super::admission::Expected;
-use super::consumed::Bill;
-use super::labels::Labels;
 use crate::limits::{Reservation, Standing};
+use crate::proxy::request::labels::Labels;
+use admission::Expected;
+use consumed::Bill;
 
 /// What a request is expected to use, holds for that, and has used.
 #[derive(Debug, Default)]

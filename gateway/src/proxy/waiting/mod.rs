@@ -1,4 +1,12 @@
 //! Waiting for what takes its time, for as long as its client is there and the process stays.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `ending` | the end of all that is in flight, when the process leaves |
+//! | `aside` | work that takes milliseconds, beside the threads that serve |
+
+pub mod aside;
+pub mod ending;
 
 use pingora_core::protocols::http::ServerSession;
 use pingora_error::{Error, ErrorSource, Result};
@@ -6,8 +14,8 @@ use pingora_error::{Error, ErrorSource, Result};
 use ai_gateway_providers::error::ApiError;
 
 use super::Exchange;
-use super::ending::Ending;
 use super::failure::shutting_down;
+use ending::Ending;
 
 /// Why something is waited for no longer.
 #[derive(Debug)]

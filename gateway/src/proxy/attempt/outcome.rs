@@ -7,9 +7,9 @@ use ai_gateway_providers::error::{ErrorKind, Fault};
 use pingora_error::{Error, ErrorType};
 use rustix::io::Errno;
 
-use super::replay::Clock;
 use crate::config::{RetryConfig, RetryOn};
 use crate::health::{FailureKind, Verdict};
+use crate::proxy::replay::Clock;
 use crate::telemetry::AttemptOutcome;
 
 /// Before a target is asked once more that did not say when to come back.

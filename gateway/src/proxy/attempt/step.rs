@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use pingora_error::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
-use super::Exchange;
-use super::ending::Ending;
 use super::outcome::Outcome;
-use super::upstream_answer::UpstreamAnswer;
-use super::waiting::wait_for;
+use crate::proxy::Exchange;
+use crate::proxy::answer::under_way::UpstreamAnswer;
+use crate::proxy::waiting::ending::Ending;
+use crate::proxy::waiting::wait_for;
 use crate::routing::Taken;
 use crate::snapshot::Target;
 

@@ -13,11 +13,12 @@ use ai_gateway_providers::price::Cost;
 use ai_gateway_providers::usage::Usage;
 use ai_gateway_providers::{Dialect, Operation};
 
-use super::Exchange;
-use super::aside::later;
-use super::attempt::Attempt;
-use super::outcome::Outcome;
 use crate::ledger::{CHARGED, UsageSource};
+use crate::proxy::Exchange;
+use crate::proxy::attempt::outcome::Outcome;
+use crate::proxy::attempt::{Attempt, resume};
+use crate::proxy::replay::Replay;
+use crate::proxy::waiting::aside::later;
 use crate::snapshot::Target;
 
 /// What one attempt consumed.
@@ -86,7 +87,7 @@ impl Exchange {
         if !has_tokens || !attempt.was_sent() || attempt.status.is_some_and(|status| !(200..300).contains(&status)) {
             return None;
         }
-        let observer = self.upstream_answer.observer.as_ref().filter(|_| !super::resume::is_asking(self));
+        let observer = self.upstream_answer.observer.as_ref().filter(|_| !resume::is_asking(self));
         let seen = observer.map(Observer::seen);
         // Some providers fill in zeros where they do not count.
         let reported = observer.and_then(Observer::own_usage).filter(|usage| usage.total() != Some(0));
@@ -116,7 +117,7 @@ impl Exchange {
     pub fn keep_consumed(&mut self) {
         let Some(attempt) = self.attempt().filter(|attempt| attempt.consumed.is_none()) else { return };
         let reported = || {
-            let observer = self.upstream_answer.observer.as_ref().filter(|_| !super::resume::is_asking(self))?;
+            let observer = self.upstream_answer.observer.as_ref().filter(|_| !resume::is_asking(self))?;
             Some(self.as_told(Consumed::reported(observer.own_usage()?), attempt, observer.seen()))
         };
         // Where nothing had been said counts only what the provider itself says it charges for.
@@ -159,7 +160,7 @@ impl Exchange {
 
     /// Counts what has been said.
     pub async fn count_tokens(&mut self) {
-        let uncounted = |attempt: &mut super::attempt::Attempt| attempt.consumed.as_mut()?.uncounted.take();
+        let uncounted = |attempt: &mut Attempt| attempt.consumed.as_mut()?.uncounted.take();
         let texts: Vec<(usize, Heard)> = (0..)
             .zip(&mut self.attempts)
             .filter_map(|(index, attempt)| uncounted(attempt).map(|heard| (index, heard)))
@@ -207,7 +208,7 @@ impl Exchange {
         if let Some(consumed) = self.attempt().and_then(|attempt| attempt.consumed.as_deref()) {
             return (consumed.usage, consumed.source);
         }
-        let observer = self.upstream_answer.observer.as_ref().filter(|_| !super::resume::is_asking(self));
+        let observer = self.upstream_answer.observer.as_ref().filter(|_| !resume::is_asking(self));
         let told = observer.and_then(Observer::own_usage);
         let usage = if self.is_answered() { self.with_pieces(told) } else { told };
         let source = match usage.as_ref().map_or(UsageSource::None, told_by_provider) {
@@ -263,7 +264,7 @@ impl Exchange {
     pub fn answering(&self) -> Option<Arc<Target>> {
         let attempt = self.attempt()?;
         let observer = self.upstream_answer.observer.as_ref();
-        let observer = observer.filter(|_| attempt.consumed.is_none() && !super::resume::is_asking(self));
+        let observer = observer.filter(|_| attempt.consumed.is_none() && !resume::is_asking(self));
         let stand_in = observer.and_then(|observer| self.stand_in(attempt, observer.seen().model.as_deref()));
         Some(stand_in.unwrap_or_else(|| attempt.answering().clone()))
     }
@@ -285,7 +286,7 @@ impl Exchange {
 
     /// Whether the client left and the answer was read all the same.
     pub fn drained(&self) -> bool {
-        self.replay.as_ref().is_some_and(super::replay::Replay::drains)
+        self.replay.as_ref().is_some_and(Replay::drains)
     }
 }
 

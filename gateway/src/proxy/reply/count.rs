@@ -10,8 +10,8 @@ use pingora_error::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
-use super::aside::awaited;
-use super::{Exchange, reply};
+use crate::proxy::waiting::aside::awaited;
+use crate::proxy::{Exchange, reply};
 use crate::snapshot::client_wire;
 
 /// Says that a count is the gateway's own.

@@ -30,13 +30,13 @@ macro_rules! only_answers {
             false
         }
 
-        fn take_custom_message_reader(&mut self) -> Option<$crate::proxy::custom::CustomMessageReader> {
+        fn take_custom_message_reader(&mut self) -> Option<$crate::proxy::replay::custom::CustomMessageReader> {
             None
         }
 
         fn restore_custom_message_reader(
             &mut self,
-            _reader: $crate::proxy::custom::CustomMessageReader,
+            _reader: $crate::proxy::replay::custom::CustomMessageReader,
         ) -> ::pingora_error::Result<()> {
             Ok(())
         }
@@ -55,4 +55,4 @@ macro_rules! only_answers {
         }
     };
 }
-pub(super) use only_answers;
+pub(in crate::proxy) use only_answers;

@@ -9,11 +9,11 @@ use http::header::{CONTENT_TYPE, LOCATION};
 use pingora_error::{Error, ErrorType};
 use pingora_http::ResponseHeader;
 
-use super::Exchange;
-use super::answer::is_web_page;
-use super::failure::attempt_failed;
-use super::outcome::Outcome;
+use super::is_web_page;
 use crate::net::unasked::is_packed;
+use crate::proxy::Exchange;
+use crate::proxy::attempt::outcome::Outcome;
+use crate::proxy::failure::attempt_failed;
 
 /// What came instead of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Reading answers to their end after their clients have left (`on_abort = "drain"`), so that what they consumed is what the
 //! provider says it is.
 //!
-//! There is no reader of its own: the [replay session](super::replay) keeps from Pingora that the client is gone and swallows
+//! There is no reader of its own: the [replay session](crate::proxy::replay) keeps from Pingora that the client is gone and swallows
 //! what is written, so that the attempt goes on as before, with its clocks and in the same task. It counts as in flight: a
 //! shutdown waits for it as for any stream.
 

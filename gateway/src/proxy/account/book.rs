@@ -6,14 +6,14 @@ use ai_gateway_providers::Operation;
 use ai_gateway_providers::answer::Observer;
 use ai_gateway_providers::error::Fault;
 
-use super::attempt::Attempt;
-use super::cached::Left;
 use super::consumed::Consumed;
-use super::failure::CLIENT_LEFT;
-use super::plugins::Run;
-use super::settle::fault;
-use super::{Exchange, Gateway, Outcome};
 use crate::ledger::{Kind, Record, Tags, UsageSource, micros};
+use crate::proxy::attempt::Attempt;
+use crate::proxy::cached::Left;
+use crate::proxy::failure::CLIENT_LEFT;
+use crate::proxy::plugins::Run;
+use crate::proxy::settle::fault;
+use crate::proxy::{Exchange, Gateway, Outcome};
 
 /// Books the request, once. This happens before the last byte of an answer goes to the client: a client that has a whole
 /// answer can rely on its being in the ledger, whatever becomes of this process.

@@ -11,10 +11,11 @@ use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 use sha2::{Digest, Sha256};
 
-use super::attempt::Attempt;
+use super::Attempt;
+use super::encode;
 use super::outcome::Outcome;
-use super::plugins::Run;
-use super::{Exchange, encode, plugins, trace};
+use crate::proxy::plugins::Run;
+use crate::proxy::{Exchange, plugins, trace};
 
 /// Client headers that mean something to a provider and nothing to an attacker. Everything else stays behind:
 /// credentials, cookies, hop-by-hop headers, the client's own organisation.

@@ -13,14 +13,14 @@ use bytes::Bytes;
 use http::HeaderValue;
 use pingora_proxy::Session;
 
-use super::attempt::Attempt;
-use super::reply::Refusal;
-use super::request::Request;
-use super::waiting::wait_for;
-use super::weight::{Weighed, Weights};
-use super::{Exchange, Gateway};
 use crate::ledger::UsageSource;
 use crate::limits::{self, Amounts, Claim, Kind, Limits, NEVER, Preview, Refused, Reservation, Subject, What};
+use crate::proxy::attempt::Attempt;
+use crate::proxy::reply::Refusal;
+use crate::proxy::request::Request;
+use crate::proxy::request::weight::{Weighed, Weights};
+use crate::proxy::waiting::wait_for;
+use crate::proxy::{Exchange, Gateway};
 use crate::routing::Why;
 use crate::snapshot::{Key, Model, Snapshot, Target};
 

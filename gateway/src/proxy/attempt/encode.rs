@@ -18,11 +18,12 @@ use ai_gateway_providers::scan::{BodyFacts, Edits, FieldEdits, says, without_att
 use ai_gateway_providers::{Dialect, Operation, codec};
 use bytes::Bytes;
 
-use super::aside::aside;
-use super::request::Request;
-use super::{Exchange, resume};
+use super::resume;
 use crate::config::Lossy;
 use crate::continuity::Continuity;
+use crate::proxy::Exchange;
+use crate::proxy::request::Request;
+use crate::proxy::waiting::aside::aside;
 use crate::snapshot::{Route, Target, Way};
 
 /// A request written for one target.
@@ -122,7 +123,7 @@ impl<'a> Writer<'a> {
             return Ok(self.splice(route));
         }
         let Some(route) = target.provider.route(endpoint, &target.model) else {
-            return Err(super::attempt::no_usable_target(request));
+            return Err(super::no_usable_target(request));
         };
         let route = self.keeping_signatures(route).or_else(|| self.in_voyages_words(route)).unwrap_or(route);
         if request.scan.thread && endpoint.dialect == Dialect::Anthropic && !target.provider.is_anthropic() {

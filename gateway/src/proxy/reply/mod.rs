@@ -1,4 +1,17 @@
 //! Answers that the gateway writes itself: errors in the client's dialect, and what needs no upstream.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `header` | the gateway's own headers |
+//! | `deliver` | writing to a client that is slow or gone |
+//! | `count` | token counts of its own |
+//! | `models`, `codex_models` | `GET /v1/models`; the same for Codex |
+
+pub mod codex_models;
+pub mod count;
+pub mod deliver;
+pub mod header;
+pub mod models;
 
 use std::future::pending;
 use std::time::Duration;
@@ -12,9 +25,10 @@ use pingora_error::{Error, Result};
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
-use super::deliver::deliver;
-use super::ending::Ending;
-use super::{Exchange, body};
+use crate::proxy::Exchange;
+use crate::proxy::request::body;
+use crate::proxy::waiting::ending::Ending;
+use deliver::deliver;
 
 /// Longest time and most bytes spent on throwing away a body that nobody will read.
 const LINGER: Duration = Duration::from_secs(15);

@@ -16,12 +16,12 @@ use http::HeaderValue;
 use pingora_proxy::Session;
 use prometheus_client::metrics::gauge::Gauge;
 
-use super::aside::awaited;
-use super::ending::Ending;
-use super::failure::shutting_down;
-use super::reply::Refusal;
-use super::waiting::{GivenUp, wait_for};
 use crate::limits::{self, Limits, Upload};
+use crate::proxy::failure::shutting_down;
+use crate::proxy::reply::Refusal;
+use crate::proxy::waiting::aside::awaited;
+use crate::proxy::waiting::ending::Ending;
+use crate::proxy::waiting::{GivenUp, wait_for};
 use crate::snapshot::{BodyLimits, Key};
 
 /// Time every client gets to send its body, whatever the size.

@@ -6,8 +6,8 @@ use ai_gateway_providers::price::Terms;
 use ai_gateway_providers::scan::{BodyFacts, Media, Pieces, RequestScan};
 use ai_gateway_providers::usage::Usage;
 
-use super::plan::BYTES_PER_TOKEN;
-use super::request::SMALL;
+use super::SMALL;
+use crate::proxy::plan::BYTES_PER_TOKEN;
 
 /// How many tokens what stands in a body, or is made of it, may have.
 pub struct Weights {

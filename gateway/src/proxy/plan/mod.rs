@@ -1,4 +1,10 @@
 //! From a request to its plan: what a live request and `explain` have in common. Nothing here reads, writes or waits.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `route` | which model: rules, names, and what it may fall back on |
+
+pub mod route;
 
 use std::net::IpAddr;
 use std::time::Instant;
@@ -13,19 +19,21 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use pingora_http::RequestHeader;
 
-use super::clocks::{self, Clocks};
-use super::header::COST;
-use super::reply::Refusal;
-use super::request::Request;
-use super::route::{self, Routed};
-use super::{Exchange, admission, attempt, count, plugins, stored};
 use crate::config::{StickyBy, Strategy};
 use crate::continuity::Continuity;
 use crate::keys::{Admission, Refused};
 use crate::net::media_type::essence;
+use crate::proxy::account::admission;
+use crate::proxy::reply::Refusal;
+use crate::proxy::reply::count;
+use crate::proxy::reply::header::COST;
+use crate::proxy::request::Request;
+use crate::proxy::request::clocks::{self, Clocks};
+use crate::proxy::{Exchange, attempt, plugins, stored};
 use crate::routing::rules::{Rule, Verdict};
 use crate::routing::{Asked, Plan, Why, stable_hash};
 use crate::snapshot::Target;
+use route::Routed;
 
 /// What a plan depends on beside the request and the configuration.
 pub struct Planner<'a> {

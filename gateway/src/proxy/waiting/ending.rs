@@ -1,6 +1,6 @@
 //! The end of everything that is in flight, when a process that leaves has waited long enough.
 //!
-//! Exchanges wait for it beside their clocks ([`Replay`](super::replay::Replay)), so that each ends as if a clock had run out:
+//! Exchanges wait for it beside their clocks ([`Replay`](crate::proxy::replay::Replay)), so that each ends as if a clock had run out:
 //! its client gets an error in its dialect, and its record is written.
 
 use std::pin::Pin;

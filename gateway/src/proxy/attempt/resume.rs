@@ -1,7 +1,7 @@
 //! After-commit recovery, `on_cut = "continue"`: an answer that broke off when the client had its beginning is gone on with by
 //! another target.
 //!
-//! What breaks off is seen in one place, [`goes_on`], which [`attempt_failed`](super::failure::attempt_failed) asks first. Pingora
+//! What breaks off is seen in one place, [`goes_on`], which [`attempt_failed`](crate::proxy::failure::attempt_failed) asks first. Pingora
 //! then comes back for the next attempt as it does before commit. Its request is the client's with the text so far as a
 //! beginning of the answer; of what it answers, the replay session swallows the header and the observer joins the events to the
 //! stream under way. Whatever goes wrong with it, the client is told only how the answer itself broke off.
@@ -16,14 +16,15 @@ use ai_gateway_providers::{Dialect, Operation};
 use bytes::{Bytes, BytesMut};
 use pingora_error::{Error, ErrorType, Result};
 
-use super::attempt::Attempt;
+use super::Attempt;
 use super::encode::{self, AnswerWay};
-use super::failure::{attempt_failed, final_error};
 use super::outcome::Outcome;
-use super::replay::Clock;
-use super::{Exchange, admission};
 use crate::config::OnCut;
 use crate::continuity::Continuity;
+use crate::proxy::Exchange;
+use crate::proxy::account::admission;
+use crate::proxy::failure::{attempt_failed, final_error};
+use crate::proxy::replay::Clock;
 use crate::routing::Taken;
 use crate::snapshot::{Route, Target, Way};
 use crate::telemetry::AttemptOutcome;

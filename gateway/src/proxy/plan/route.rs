@@ -18,10 +18,10 @@ use ai_gateway_providers::scan::{
 use bytes::Bytes;
 use pingora_http::RequestHeader;
 
-use super::Exchange;
-use super::admission::writes;
-use super::plan::{self, Planner};
+use super::Planner;
 use crate::config::Right;
+use crate::proxy::Exchange;
+use crate::proxy::account::admission::writes;
 use crate::routing::rules::{Asked, Decision, Destination, Facts, Rule, Verdict};
 use crate::snapshot::{Model, ModelName, Target};
 
@@ -107,7 +107,7 @@ pub fn route(
     }
     let cache_field = cache_field.map(Box::new);
     let unchanged = edited.as_ptr() == body.as_ptr();
-    let scan = if unchanged { scan } else { plan::scan(&header.headers, endpoint, &edited).map_err(edited_badly)? };
+    let scan = if unchanged { scan } else { super::scan(&header.headers, endpoint, &edited).map_err(edited_badly)? };
     Ok(Routed { model, body: edited, scan, cache_field })
 }
 

@@ -11,7 +11,7 @@ use pingora_core::protocols::http::{HttpTask, ServerSession};
 use pingora_error::{ErrorType, OrErr};
 use pingora_http::ResponseHeader;
 
-use super::Exchange;
+use crate::proxy::Exchange;
 
 /// Tells the client what the provider's API, or its own, could not say.
 pub static DROPPED: HeaderName = HeaderName::from_static("x-gateway-dropped");
