@@ -99,3 +99,8 @@ pub use ai_gateway_plugins as plugins;
 pub use ai_gateway_providers::own::{ClientPath, Own, OwnDialect};
 pub use clock::Clock;
 pub use embed::{Builder, Error, Gateway, Mounted};
+
+/// The guide's plugin compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/plugins.md")]
+struct PluginGuide;

@@ -48,9 +48,14 @@ impl Recording {
         name.strip_prefix("tests-models-cassettes-").unwrap_or(name)
     }
 
+    /// The body of the answer.
+    pub fn answered(&self) -> Bytes {
+        if self.binary.is_empty() { Bytes::from(self.answer.clone()) } else { self.binary.clone() }
+    }
+
     /// The recorded answer, for a stub to give.
     pub fn replay(&self) -> Answer {
-        let body = if self.binary.is_empty() { Bytes::from(self.answer.clone()) } else { self.binary.clone() };
+        let body = self.answered();
         let answer = Answer::status(self.status).header("content-type", &self.answer_type).step(Step::Send(body));
         if self.answer_type.starts_with("application/json") { answer } else { answer.framing(StubFraming::Chunked) }
     }

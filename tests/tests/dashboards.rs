@@ -75,7 +75,16 @@ fn the_alerts_are_rules_and_fire_when_they_should() {
     if Prometheus::is_installed() {
         promtool(&["check", "rules", &conf("prometheus/alerts.yml").to_string_lossy()]);
         promtool(&["test", "rules", &conf("prometheus/alerts_test.yml").to_string_lossy()]);
+        promtool(&["check", "rules", &conf("prometheus/envoy-names.yml").to_string_lossy()]);
     }
+}
+
+/// The expressions of a file of rules.
+fn rules(file: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(conf(file)).expect("the rules");
+    let rules: Value = serde_yaml_ng::from_str(&text).expect("YAML");
+    let rules = rules["groups"][0]["rules"].as_array().expect("rules");
+    rules.iter().map(|rule| rule["expr"].as_str().expect("an expression").to_owned()).collect()
 }
 
 /// A gateway in which everything happens that the dashboard shows.
@@ -140,17 +149,16 @@ async fn every_panel_and_every_alert_has_its_metrics() {
     let mut shown = Vec::new();
     let mut named = BTreeSet::new();
     for (title, expressions) in panels(&dashboard) {
-        let mut samples = Vec::new();
         for expression in &expressions {
-            samples.extend(prometheus.query(expression).await);
+            let samples = prometheus.query(expression).await;
+            if samples.iter().all(|sample| sample["value"][1] == "NaN") {
+                empty.push(format!("{title}: {expression}"));
+            }
             named.extend(metrics(expression));
             if std::env::var_os("PANELS").is_some() {
                 let series = prometheus.last_minute(expression).await;
                 shown.push(json!({"title": title, "expression": expression, "series": series}));
             }
-        }
-        if samples.iter().all(|sample| sample["value"][1] == "NaN") {
-            empty.push(format!("{title}: {}", expressions.join("; ")));
         }
     }
     if let Some(file) = std::env::var_os("PANELS") {
@@ -158,13 +166,13 @@ async fn every_panel_and_every_alert_has_its_metrics() {
     }
     assert!(empty.is_empty(), "panels without data:\n{}", empty.join("\n"));
 
-    let alerts = std::fs::read_to_string(conf("prometheus/alerts.yml")).expect("the alerts");
-    let alerts: Value = serde_yaml_ng::from_str(&alerts).expect("YAML");
-    for rule in alerts["groups"][0]["rules"].as_array().expect("rules") {
-        let expression = rule["expr"].as_str().expect("an expression");
-        let names = metrics(expression);
+    for expression in rules("prometheus/alerts.yml") {
+        let names = metrics(&expression);
         assert!(!names.is_empty() || expression.starts_with("up{"), "{expression}");
         named.extend(names);
+    }
+    for expression in rules("prometheus/envoy-names.yml") {
+        assert!(!prometheus.query(&expression).await.is_empty(), "{expression}");
     }
     // Some have no series as long as nothing goes wrong.
     let exposed = exchange(gateway.admin, &Request::get("/metrics")).await.text();

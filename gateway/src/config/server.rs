@@ -32,7 +32,7 @@ pub struct Server {
     pub max_body: Option<At<SizeText>>,
     /// Request bytes held by all exchanges together; past it the answer is 503 with `retry-after`. Default: `"1GiB"`.
     pub max_buffered: Option<At<SizeText>>,
-    /// How long streams may go on after a shutdown or an upgrade began. Default: `"10m"`.
+    /// How long streams may go on after a shutdown or an upgrade began. Default: `"15m"`, as long as `timeouts.total`.
     pub drain: Option<At<DurationText>>,
     /// How long a shutdown goes on taking requests after it has begun to say that it is not ready: as long as a load balancer
     /// takes to notice. Default: it stops at once.
@@ -100,7 +100,7 @@ impl Default for ServerConfig {
             admin_key: None,
             max_body: 32 << 20,
             max_buffered: 1 << 30,
-            drain: Duration::from_secs(600),
+            drain: Duration::from_secs(900),
             shutdown_delay: Duration::ZERO,
             tls: None,
         }

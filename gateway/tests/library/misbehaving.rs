@@ -10,7 +10,9 @@ use ai_gateway::plugins::{
     Verdict, Window, async_trait,
 };
 use ai_gateway_providers::Dialect;
+use futures::future::join_all;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use crate::client::{ask, exchange, said};
 use crate::setup::{chat, config, serve, serve_with};
@@ -186,30 +188,32 @@ async fn what_a_bad_plugin_does_is_treated_as_configured() {
 
 #[tokio::test]
 async fn a_plugin_that_sleeps_or_blocks_harms_only_its_own_request() {
-    for deed in [Deed::Sleep, Deed::Block] {
-        for hook in ["request", "answer", "window"] {
-            let mut bad = config(Bad { hook, deed }, OnError::Closed, Duration::from_millis(300));
-            // Only what is streamed goes through it.
-            let when = "[providers.m]\nkind = \"mock\"\n[[plugins]]\nuse = \"headers\"\nrequest.set.x-a = \"b\"\n\
-                        when = { header = { x-bad = \"yes\" } }";
-            let parsed = Config::parse(when, "when", &System).unwrap();
-            bad.when = parsed.config.plugins[0].when.clone();
-            let (addr, _gateway) = serve(vec![bad]).await;
-            let slow: Vec<_> = (0..8)
-                .map(|_| {
-                    let request =
-                        ask(Dialect::OpenAiChat, "two", "one two three", hook == "window").header("x-bad", "yes");
-                    tokio::spawn(async move { exchange(addr, &request).await })
-                })
-                .collect();
-            for _ in 0..20 {
-                assert_eq!(chat(addr, "two", "hi", false).await.status, 200, "{deed:?} {hook}");
-            }
-            for slow in slow {
-                let reply = slow.await.unwrap();
-                assert!(reply.text().contains("the plugin `p` failed"), "{deed:?} {hook}: {}", reply.text());
-            }
-        }
+    let deeds = [Deed::Sleep, Deed::Block];
+    join_all(deeds.iter().flat_map(|deed| ["request", "answer", "window"].map(|hook| harms_only_its_own(*deed, hook))))
+        .await;
+}
+
+async fn harms_only_its_own(deed: Deed, hook: &'static str) {
+    let mut bad = config(Bad { hook, deed }, OnError::Closed, Duration::from_secs(4));
+    let when = "[providers.m]\nkind = \"mock\"\n[[plugins]]\nuse = \"headers\"\nrequest.set.x-a = \"b\"\n\
+                when = { header = { x-bad = \"yes\" } }";
+    let parsed = Config::parse(when, "when", &System).unwrap();
+    bad.when = parsed.config.plugins[0].when.clone();
+    let (addr, _gateway) = serve(vec![bad]).await;
+    let slow: Vec<_> = (0..8)
+        .map(|_| {
+            // Only what is streamed has windows.
+            let request = ask(Dialect::OpenAiChat, "two", "one two three", hook == "window").header("x-bad", "yes");
+            tokio::spawn(async move { exchange(addr, &request).await })
+        })
+        .collect();
+    for _ in 0..20 {
+        assert_eq!(chat(addr, "two", "hi", false).await.status, 200, "{deed:?} {hook}");
+    }
+    assert!(!slow.iter().any(JoinHandle::is_finished), "{deed:?} {hook}: others had to wait for them");
+    for slow in slow {
+        let reply = slow.await.unwrap();
+        assert!(reply.text().contains("the plugin `p` failed"), "{deed:?} {hook}: {}", reply.text());
     }
 }
 

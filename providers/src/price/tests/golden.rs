@@ -20,7 +20,7 @@ fn sum(text: &str) -> u64 {
     text.split(" + ").map(term).sum()
 }
 
-fn check(row: &Value) {
+fn check(row: &Value) -> Usage {
     let text = |name: &str| row[name].as_str().unwrap_or_default();
     let dialect: Dialect = text("dialect").parse().unwrap();
     let named = |operation: &Operation| operation.as_str() == text("operation");
@@ -39,31 +39,49 @@ fn check(row: &Value) {
     let advised = row["other_models"].as_u64();
     assert_eq!(usage.other_models, advised, "{row:#}");
     assert_eq!(cost.total(), advised.is_none().then_some(want), "{cost:?} of {usage:?}, in {row:#}");
+    usage
 }
 
 #[test]
 fn real_usage_costs_what_a_person_computes() {
     let rows: Vec<Value> = GOLDEN.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(rows.len() >= 60);
-    rows.iter().for_each(check);
+    let usages: Vec<Usage> = rows.iter().map(check).collect();
     for dialect in Dialect::ALL {
         assert!(rows.iter().any(|row| row["dialect"] == dialect.as_str()), "{dialect}");
     }
-    for bucket in [
-        "cache_read=",
-        "cache_write=",
-        "cache_write_1h=",
-        "audio_",
-        "image_",
-        "reasoning=",
-        "@flex",
-        "@batch",
-        "@fast_mode",
-        "us_only=",
-    ] {
-        assert!(GOLDEN.contains(bucket), "{bucket}");
+    // Each in a row that bills it.
+    for (bucket, count) in BUCKETS {
+        let counted = |(row, usage): (&Value, &Usage)| {
+            let price =
+                row["price"].as_str().unwrap().split(' ').find_map(|rate| rate.strip_prefix(bucket)?.strip_prefix('='));
+            let at = |price: &str| {
+                row["sum"].as_str().unwrap().split(" + ").any(|term| term.ends_with(&format!(" x {price}")))
+            };
+            count(usage) > Some(0) && price.is_some_and(at)
+        };
+        assert!(rows.iter().zip(&usages).any(counted), "{bucket}");
+    }
+    for word in ["input>200000=", "reasoning=", "@flex", "@batch", "@fast_mode", "us_only="] {
+        assert!(GOLDEN.contains(word), "{word}");
     }
 }
+
+/// What is counted, by the name of its rate.
+type Bucket = (&'static str, fn(&Usage) -> Option<u64>);
+
+const BUCKETS: [Bucket; 10] = [
+    ("input", |usage| usage.input),
+    ("cache_read", |usage| usage.cache_read),
+    ("cache_write", |usage| usage.cache_write_5m),
+    ("cache_write_1h", |usage| usage.cache_write_1h),
+    ("audio_input", |usage| usage.audio_input),
+    ("image_input", |usage| usage.image_input),
+    ("output", |usage| usage.output),
+    ("audio_output", |usage| usage.audio_output),
+    ("image_output", |usage| usage.image_output),
+    ("audio_second", |usage| usage.audio_input_ms),
+];
 
 #[test]
 fn the_golden_check_can_fail() {

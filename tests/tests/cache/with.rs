@@ -10,6 +10,8 @@ use ai_gateway_tests::{Answer, Gate, Gateway, Step, Stub, bodies};
 use futures::future::join_all;
 use serde_json::json;
 
+use crate::cache;
+
 const SHARED: &str = "cache = { ttl = \"10m\" }\n";
 
 fn stream(gate: Option<&Gate>) -> Answer {
@@ -31,10 +33,6 @@ async fn together(gateway: &Gateway, request: &Request, gate: &Gate) -> Vec<Repl
         gate.open();
     };
     tokio::join!(join_all((0..4).map(|_| exchange(gateway.addr, request))), opens).0
-}
-
-fn cache(reply: &Reply) -> &str {
-    reply.header("x-gateway-cache")
 }
 
 fn assert_shared(dialect: Dialect, replies: &[Reply]) -> String {
