@@ -125,14 +125,14 @@ async fn the_examples_work_in_the_interpreter() {
 #[tokio::test]
 async fn every_hook_is_called_and_may_do_what_the_native_one_may() {
     for engine in ENGINES {
-        let hooks = "request-texts request-json request-chat plan upstream answer-texts answer-json answer-chat text window bytes end";
+        let hooks = "request-texts request-json request-chat plan upstream answer-texts answer-json answer-chat text restore window bytes end";
         let (_mock, gateway) = stage(&trickster(hooks, &format!("engine = \"{engine}\""))).await;
         let gateway = &gateway;
         for stream in [false, true] {
             let reply = asked(gateway, "", stream).await;
             assert_eq!(heard(&reply, stream), TEXT);
             let log = gateway.log_of(reply.header("x-request-id")).await.to_string();
-            for event in ["request", "plan", "upstream", "answer", "text", "window", "bytes", "end"] {
+            for event in ["request", "plan", "upstream", "answer", "text", "restore", "window", "bytes", "end"] {
                 assert!(log.contains(&format!("wasm.saw={event}\"")), "{event}: {log}");
             }
             // What each event decides.
@@ -145,7 +145,7 @@ async fn every_hook_is_called_and_may_do_what_the_native_one_may() {
             assert_eq!((reply.status, reply.text().as_str()), (201, r#"{"made":"up"}"#));
             let reply = asked(gateway, "plan=reject", stream).await;
             assert_eq!(reply.status, 422);
-            for act in ["request=text", "request=body", "request=chat", "text=replace"] {
+            for act in ["request=text", "request=body", "request=chat", "text=replace", "restore=replace"] {
                 let reply = asked(gateway, act, stream).await;
                 assert_eq!(heard(&reply, stream), TEXT.replace("falcon", "eagle"), "{act}");
             }
@@ -171,6 +171,22 @@ async fn every_hook_is_called_and_may_do_what_the_native_one_may() {
         let told = "event 2 of None chat openai-chat Some(\\\"openai-chat/echo\\\") false /v1/chat/completions";
         assert!(reply.text().contains(told), "{}", reply.text());
     }
+}
+
+/// What a plugin brings back is shown to no other one, wherever that stands in the file.
+#[tokio::test]
+async fn what_is_brought_back_is_seen_by_nobody_else() {
+    let guard = "[[plugins]]\nuse = \"deny\"\npatterns = [\"eagle\"]\non = [\"answer\"]\n";
+    let (_mock, gateway) = stage(&format!("{}{guard}", trickster("text restore", ""))).await;
+    for stream in [false, true] {
+        let shown = asked(&gateway, "text=replace", stream).await.text();
+        assert!(shown.contains("content_filter") || shown.contains("error"), "{shown}");
+        let reply = asked(&gateway, "restore=replace", stream).await;
+        assert_eq!(heard(&reply, stream), TEXT.replace("falcon", "eagle"));
+    }
+    // Nobody who asks for one of the two gets the other.
+    let (_mock, gateway) = stage(&trickster("restore", "")).await;
+    assert_eq!(heard(&asked(&gateway, "text=replace", false).await, false), TEXT);
 }
 
 #[tokio::test]

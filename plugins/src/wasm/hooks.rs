@@ -6,7 +6,7 @@ use super::at_once::at_once;
 use super::engine::Ready;
 use super::instance::{Instance, Limits, Owner};
 use super::slot::Slot;
-use super::world::{Decision, Event, Hooks, Needs as Asked, Reply as Said, Verdict as Decided};
+use super::world::{Decision, Event, Hooks, Needs as Asked, Piece, Reply as Said, Verdict as Decided};
 use super::{apply, view};
 use crate::async_trait;
 use crate::{
@@ -62,6 +62,11 @@ impl Wasm {
     /// The same from a hook that cannot wait.
     fn tell_now(&self, slot: &Slot, event: &Event, cx: &Context) -> Result<Decided, Failure> {
         at_once(self.0.limits.time, self.tell(slot, event, cx))
+    }
+
+    fn texts(&self, hook: Hooks, event: fn(Piece) -> Event, cx: &Context) -> Option<Box<dyn TextHook>> {
+        let texts = || Texts { wasm: self.clone(), event, slot: slot(cx), cx: cx.beside() };
+        self.0.hooks.contains(hook).then(|| Box::new(texts()) as Box<dyn TextHook>)
     }
 
     /// Tells of something that nothing can be decided of.
@@ -152,7 +157,11 @@ impl Plugin for Wasm {
     }
 
     fn text_hook(&self, cx: &Context) -> Option<Box<dyn TextHook>> {
-        Some(Box::new(Texts { wasm: self.clone(), slot: slot(cx), cx: cx.beside() }))
+        self.texts(Hooks::TEXT, Event::Text, cx)
+    }
+
+    fn restore_hook(&self, cx: &Context) -> Option<Box<dyn TextHook>> {
+        self.texts(Hooks::RESTORE, Event::Restore, cx)
     }
 
     async fn on_window(&self, part: &Part, text: &str, end: bool, cx: &Context) -> Result<Flow, Failure> {
@@ -172,13 +181,14 @@ impl Plugin for Wasm {
 /// The texts of one answer.
 struct Texts {
     wasm: Wasm,
+    event: fn(Piece) -> Event,
     slot: Slot,
     cx: Context,
 }
 
 impl TextHook for Texts {
     fn on_text(&mut self, text: &mut Window<'_>) -> Result<Flow, Failure> {
-        let decided = self.wasm.tell_now(&self.slot, &Event::Text(view::window(text)), &self.cx)?;
+        let decided = self.wasm.tell_now(&self.slot, &(self.event)(view::window(text)), &self.cx)?;
         flow(decided, |changes| apply::to_text(changes, text))
     }
 }

@@ -31,7 +31,7 @@ pub(super) fn needs(asked: &Asked) -> Result<(Hooks, Needs), Failure> {
     needs.bytes = has(Hooks::BYTES);
     needs.end = has(Hooks::END);
     let (hold, window) = (asked.hold as usize, asked.window as usize);
-    if has(Hooks::TEXT) {
+    if has(Hooks::TEXT | Hooks::RESTORE) {
         needs.text = Some(hold);
     }
     if has(Hooks::WINDOW) {

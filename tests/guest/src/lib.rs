@@ -116,7 +116,7 @@ fn act_out(act: &str, event: Event) -> Result<Verdict, String> {
         ("last", Event::Plan(plan)) => one(Change::Order(vec![plan.candidates.len() as u32 - 1])),
         ("none", Event::Plan(_)) => one(Change::Order(vec![])),
         ("twice", Event::Plan(_)) => one(Change::Order(vec![0, 0])),
-        ("replace", Event::Text(piece)) => {
+        ("replace", Event::Text(piece) | Event::Restore(piece)) => {
             let found = piece.text.match_indices("falcon").map(|(start, word)| {
                 let (start, end) = (start as u32, (start + word.len()) as u32);
                 Change::Replace(Replacement { start, end, text: "eagle".into() })
@@ -143,6 +143,7 @@ fn name(event: &Event) -> &'static str {
         Event::Upstream(_) => "upstream",
         Event::Answer(_) => "answer",
         Event::Text(_) => "text",
+        Event::Restore(_) => "restore",
         Event::Window(_) => "window",
         Event::Bytes(_) => "bytes",
         Event::End(_) => "end",
@@ -162,6 +163,7 @@ fn hook(name: &str) -> Hooks {
         "answer-json" => Hooks::ANSWER_JSON,
         "answer-chat" => Hooks::ANSWER_CHAT,
         "text" => Hooks::TEXT,
+        "restore" => Hooks::RESTORE,
         "window" => Hooks::WINDOW,
         "bytes" => Hooks::BYTES,
         "end" => Hooks::END,
