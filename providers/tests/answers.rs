@@ -141,7 +141,7 @@ fn blocked(dialect: Dialect, form: AnswerForm, body: &[u8]) -> bool {
         chunks.iter().for_each(|chunk| drop(observer.feed(Bytes::copy_from_slice(chunk), false)));
         let _ = observer.feed(Bytes::new(), true);
         assert!(!observer.seen().cut && observer.seen().error.is_none(), "{dialect} {:?}", observer.seen());
-        observer.seen().blocked
+        observer.seen().is_blocked()
     };
     let whole = of(&[body]);
     assert_eq!(of(&body.chunks(7).collect::<Vec<_>>()), whole, "{dialect}");
@@ -189,7 +189,7 @@ fn what_a_filter_keeps_back_in_a_whole_answer_is_known() {
     ] {
         assert!(blocked(dialect, AnswerForm::Json, body.as_bytes()), "{body}");
         let (_, seen) = feed((dialect, Operation::Chat), AnswerForm::Json, false, &[body.as_bytes()]);
-        assert!(!seen.blocked, "it was not asked for: {body}");
+        assert!(!seen.is_blocked(), "it was not asked for: {body}");
     }
     let two = r#"{"choices":[{"index":0,"message":{"content":null},"finish_reason":"content_filter"},{"index":1,"message":{"content":"a"},"finish_reason":"stop"}]}"#;
     for (dialect, body) in [

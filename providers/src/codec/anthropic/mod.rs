@@ -26,7 +26,7 @@ mod tools_out;
 mod usage;
 mod wire;
 
-pub(crate) use self::response_in::is_explanation;
+pub(crate) use self::response_in::{is_explanation, stop};
 use super::sse::SseDecoder;
 use super::{Call, Client, Codec, Maker, Platform, StreamDecoder, StreamEncoder, Target};
 use crate::common::{Losses, Request, Response};
