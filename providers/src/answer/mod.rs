@@ -3,12 +3,18 @@
 //! for). On the way it fills in [`Seen`]: first output, usage, error, end. It reads one dialect; it never fails and
 //! never holds back a byte that the client could use.
 //!
-//! `stream` cuts server-sent events and hands them to the rules of the dialect: `chat` for OpenAI's chunks,
-//! `typed` for OpenAI's typed events, `anthropic`. `json` scans an answer that is one JSON document. `translated` is for
-//! answers whose two sides speak different dialects: there nothing passes, but the codecs read and write. `continued` joins
-//! what another attempt says to an answer that broke off. `heard` measures what is said, for answers whose provider never tells.
-//! `end` tells how an answer ended: answers that a filter of the provider's keeps back, and those that a model has ended, which may
-//! be given again.
+//! | file | subject |
+//! |---|---|
+//! | `stream`, `raw` | server-sent events that pass, cut and handed to the rules of the dialect; values of them read without building them |
+//! | `chat`, `typed`, `anthropic` | these rules: OpenAI's chunks, its typed events, Anthropic's events |
+//! | `followed` | streams that pass while their codec reads along |
+//! | `json`, `searches` | an answer that is one JSON document, and the searches in it |
+//! | `translated`, `marks` | an answer whose two sides speak different dialects: the codecs read and write it |
+//! | `converted` | an answer to another operation than the client asked |
+//! | `continued` | what another attempt says, joined to an answer that broke off |
+//! | `heard` | how much is said, for answers whose provider never tells |
+//! | `end` | how an answer ended: by its model, so that it may be given again, or by a filter |
+//! | `costed` | a usage that tells its cost |
 
 mod anthropic;
 mod chat;
