@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
+use ai_gateway_providers::answer::{End, end_of};
 use ai_gateway_providers::event_stream::{write_event, write_exception};
 use ai_gateway_providers::{AnswerForm, Dialect, ErrorKind, Observer, Operation, Seen, Usage};
 use bytes::Bytes;
@@ -141,7 +142,7 @@ fn blocked(dialect: Dialect, form: AnswerForm, body: &[u8]) -> bool {
         chunks.iter().for_each(|chunk| drop(observer.feed(Bytes::copy_from_slice(chunk), false)));
         let _ = observer.feed(Bytes::new(), true);
         assert!(!observer.seen().cut && observer.seen().error.is_none(), "{dialect} {:?}", observer.seen());
-        observer.seen().blocked
+        observer.seen().is_blocked()
     };
     let whole = of(&[body]);
     assert_eq!(of(&body.chunks(7).collect::<Vec<_>>()), whole, "{dialect}");
@@ -189,7 +190,7 @@ fn what_a_filter_keeps_back_in_a_whole_answer_is_known() {
     ] {
         assert!(blocked(dialect, AnswerForm::Json, body.as_bytes()), "{body}");
         let (_, seen) = feed((dialect, Operation::Chat), AnswerForm::Json, false, &[body.as_bytes()]);
-        assert!(!seen.blocked, "it was not asked for: {body}");
+        assert!(!seen.is_blocked(), "it was not asked for: {body}");
     }
     let two = r#"{"choices":[{"index":0,"message":{"content":null},"finish_reason":"content_filter"},{"index":1,"message":{"content":"a"},"finish_reason":"stop"}]}"#;
     for (dialect, body) in [
@@ -208,6 +209,53 @@ fn what_a_filter_keeps_back_in_a_whole_answer_is_known() {
     // What is so long says something, and is not kept.
     let long = chat(&format!(r#"{{"x":"{}"}}"#, "x".repeat(300 << 10)), "content_filter");
     assert!(!blocked(OpenAiChat, AnswerForm::Json, long.as_bytes()));
+}
+
+/// As its codec tells of all of it.
+#[test]
+fn how_a_stream_that_passes_ended_is_known() {
+    use Dialect::{Anthropic, OpenAiChat, OpenAiResponses};
+    let chat = |reason: &str| {
+        let end = format!(r#"{{"choices":[{{"index":0,"delta":{{}},"finish_reason":"{reason}"}}]}}"#);
+        format!("{}data: {end}\n\ndata: [DONE]\n\n", chunk(r#"{"content":"a"}"#))
+    };
+    let claude = |reason: &str| {
+        let events = [
+            r#"{"type":"message_start","message":{"id":"m","content":[],"usage":{"input_tokens":1}}}"#.to_owned(),
+            r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":"a"}}"#.to_owned(),
+            r#"{"type":"content_block_stop","index":0}"#.to_owned(),
+            format!(r#"{{"type":"message_delta","delta":{{"stop_reason":"{reason}"}},"usage":{{"output_tokens":1}}}}"#),
+            r#"{"type":"message_stop"}"#.to_owned(),
+        ];
+        events.map(|event| format!("data: {event}\n\n")).concat()
+    };
+    let response = |kind: &str, more: &str| {
+        let part = r#"{"type":"output_text","text":"a","annotations":[]}"#;
+        let item = format!(r#"{{"type":"message","id":"i","role":"assistant","content":[{part}]}}"#);
+        let said = r#"{"type":"response.output_text.delta","item_id":"i","output_index":0,"delta":"a"}"#;
+        let response = format!(r#"{{"id":"r","status":"{kind}","output":[{item}]{more}}}"#);
+        format!("data: {said}\n\ndata: {{\"type\":\"response.{kind}\",\"response\":{response}}}\n\n")
+    };
+    let incomplete =
+        |reason: &str| response("incomplete", &format!(r#","incomplete_details":{{"reason":"{reason}"}}"#));
+    for (dialect, body, end) in [
+        (OpenAiChat, chat("stop"), End::Model),
+        (OpenAiChat, chat("length"), End::Model),
+        (OpenAiChat, chat("unheard_of"), End::Otherwise),
+        (OpenAiChat, chat("sensitive"), End::Filtered),
+        (Anthropic, claude("end_turn"), End::Model),
+        (Anthropic, claude("pause_turn"), End::Otherwise),
+        (Anthropic, claude("refusal"), End::Filtered),
+        (OpenAiResponses, response("completed", ""), End::Model),
+        (OpenAiResponses, response("cancelled", ""), End::Otherwise),
+        (OpenAiResponses, incomplete("max_output_tokens"), End::Model),
+        (OpenAiResponses, incomplete("content_filter"), End::Filtered),
+    ] {
+        let (_, seen) = feed((dialect, Operation::Chat), AnswerForm::Stream, false, &[body.as_bytes()]);
+        assert!(seen.complete && seen.first_output && !seen.is_blocked(), "{body}");
+        assert_eq!(seen.end, end, "{body}");
+        assert_eq!(end_of(body.as_bytes(), dialect, AnswerForm::Stream), Some(end), "{body}");
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use ai_gateway_providers::Dialect;
-use ai_gateway_providers::answer::{AnswerForm, ended_by_model};
+use ai_gateway_providers::answer::{AnswerForm, End, end_of};
 use ai_gateway_providers::error::ApiError;
 use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_TYPE;
@@ -264,7 +264,7 @@ impl Fill {
             Form::Stream(_) => AnswerForm::Stream,
         };
         let good = match said_in {
-            Some(dialect) => ended_by_model(&body, dialect, form),
+            Some(dialect) => end_of(&body, dialect, form).is_some_and(End::is_of_model),
             None => {
                 form == AnswerForm::Stream || !is_json(&meta) || serde_json::from_slice::<IgnoredAny>(&body).is_ok()
             }

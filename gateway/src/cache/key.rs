@@ -4,12 +4,14 @@
 //! [`canonical_digest`], which does not mind how it is spelled. Left out is what changes no answer: whether a stream is asked
 //! for and how it is framed (that is the [`Form`]), and what a client says for accounts (`left_out`).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ai_gateway_providers::endpoint::Endpoint;
 use ai_gateway_providers::scan::{Counts, RequestScan, canonical_digest, says_any, without_attribution};
 use ai_gateway_providers::{Dialect, Operation};
 use http::HeaderMap;
+use http::header::HeaderName;
 use sha2::{Digest, Sha256};
 
 use super::{Fingerprint, Form};
@@ -18,8 +20,10 @@ use crate::snapshot::{Key, Target};
 
 /// Answers of another version of the gateway may be written in another way.
 const DOMAIN: &str = concat!("ai-gateway cache ", env!("CARGO_PKG_VERSION"));
-/// Headers that a provider's answer may depend on, of those that pass.
+/// Headers that a provider's answer may depend on, of those that pass to all.
 const HEADERS: [&str; 3] = ["anthropic-version", "anthropic-beta", "openai-beta"];
+/// Of those that pass to some, what only leads to the provider's prompt cache: it is in no answer.
+const LEADS_TO_CACHE: [&str; 2] = ["x-grok-conv-id", "x-session-affinity"];
 
 /// Hashes one part after the other, each behind its length.
 struct Parts(Sha256);
@@ -54,6 +58,8 @@ pub struct CachedModel {
     pub settings: ModelCacheConfig,
     /// Everything of the model that an answer depends on. Another one after a reload that changed any of it.
     identity: [u8; 32],
+    /// Names of the client's headers that its providers' answers may depend on, in order.
+    headers: BTreeSet<Box<str>>,
 }
 
 impl CachedModel {
@@ -81,7 +87,10 @@ impl CachedModel {
                 parts.add(value.as_bytes());
             }
         }
-        Some(Arc::new(Self { settings, identity: parts.finish() }))
+        let forwarded = targets.iter().flat_map(|target| &target.provider.forward);
+        let matters = forwarded.map(HeaderName::as_str).filter(|name| !LEADS_TO_CACHE.contains(name));
+        let headers = matters.map(Box::from).collect();
+        Some(Arc::new(Self { settings, identity: parts.finish(), headers }))
     }
 
     /// The same with models to fall back on; `None` if answers of one of those are not kept. The settings are the first one's.
@@ -89,10 +98,13 @@ impl CachedModel {
         let mut parts = Parts::new("models");
         parts.count(others.len() + 1);
         parts.add(&self.identity);
+        let mut headers = self.headers.clone();
         for other in others {
-            parts.add(&other?.identity);
+            let other = other?;
+            parts.add(&other.identity);
+            headers.extend(other.headers.iter().cloned());
         }
-        Some(Arc::new(Self { settings: self.settings.clone(), identity: parts.finish() }))
+        Some(Arc::new(Self { settings: self.settings.clone(), identity: parts.finish(), headers }))
     }
 }
 
@@ -180,8 +192,10 @@ pub fn fingerprint(asked: &Asked<'_>) -> Option<Fingerprint> {
     let path = if endpoint.operation == Operation::Chat { "" } else { &endpoint.suffix };
     parts.add(path.as_bytes());
     parts.add(&model.identity);
-    for name in HEADERS {
+    parts.count(model.headers.len());
+    for name in HEADERS.into_iter().chain(model.headers.iter().map(|name| &**name)) {
         let values = headers.get_all(name);
+        parts.add(name.as_bytes());
         parts.count(values.iter().count());
         values.iter().for_each(|value| parts.add(value.as_bytes()));
     }

@@ -10,7 +10,6 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use url::Url;
 
-use super::Context;
 use super::base_url;
 use super::certificates::{self, CaConfig};
 use super::credentials::{self, CredentialConfig};
@@ -18,6 +17,7 @@ use super::health::{Health, HealthConfig};
 use super::secret;
 use super::tree::{At, instead};
 use super::units::SecretText;
+use super::{CREDENTIALS, Context};
 
 /// `[providers.NAME]` as written.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -44,6 +44,9 @@ pub struct Provider {
     pub auth: Option<At<String>>,
     /// Headers added to every request; values may be `env:`, `file:` or `credential:` references.
     pub headers: Option<BTreeMap<String, At<SecretText>>>,
+    /// Headers of the client's request that go on to this provider, besides those that always do and those that the vendor is known
+    /// to look for. No credentials.
+    pub forward: Option<Vec<At<String>>>,
     /// PEM file with certificates to trust for this provider instead of the system's.
     pub ca: Option<At<String>>,
     /// Speak HTTP/2 when the server agrees to it. Default: `true` with https. With http, `true` speaks it unasked.
@@ -129,6 +132,8 @@ pub struct ProviderConfig {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Values of those that the file refers to as secrets.
     pub secret_headers: Vec<HeaderValue>,
+    /// Headers of a client's request that mean something to it alone and go on.
+    pub forward: Vec<HeaderName>,
     /// Certificates to trust instead of the system's.
     pub ca: Option<CaConfig>,
     /// Whether to offer h2 by ALPN (https) or to speak it unasked (http).
@@ -154,6 +159,7 @@ impl fmt::Debug for ProviderConfig {
             .field("project", &self.project)
             .field("credentials", &self.credentials)
             .field("headers", &header_names)
+            .field("forward", &self.forward)
             .field("ca", &self.ca.as_ref().map(|ca| &ca.path))
             .field("http2", &self.http2)
             .field("quirks", &self.quirks)
@@ -183,6 +189,7 @@ impl ProviderConfig {
             credentials,
             headers: Vec::new(),
             secret_headers: Vec::new(),
+            forward: preset.forward.iter().map(|name| HeaderName::from_static(name)).collect(),
             ca: None,
             quirks: preset.quirks,
             betas: None,
@@ -243,6 +250,7 @@ impl Provider {
         resolved.headers = headers(written, &carriers, cx);
         let secret = resolved.headers.iter().filter(|(name, _)| referred.iter().any(|other| other == name.as_str()));
         resolved.secret_headers = secret.map(|(_, value)| value.clone()).collect();
+        forward(self.forward.unwrap_or_default(), &carriers, &mut resolved.forward, cx);
         resolved.ca = self.ca.and_then(|path| certificates::authorities(&path, cx));
         resolved.http2 = self.http2.unwrap_or(resolved.http2);
         if let Some(accepted) = self.quirks.and_then(|quirks| quirks.stream_options) {
@@ -458,6 +466,39 @@ pub(super) const OWN_HEADERS: &[&str] = &[
     "proxy-authorization",
     "proxy-connection",
 ];
+
+/// The name of a header that is neither the gateway's own nor a credential's; else it says why not.
+pub(super) fn harmless_header(name: &str, at: &At<String>, cx: &mut Context<'_>) -> Option<HeaderName> {
+    let Ok(header) = HeaderName::from_bytes(name.as_bytes()) else {
+        cx.report.error(at.span.clone(), format!("`{name}` cannot be the name of a header"), None);
+        return None;
+    };
+    let own = OWN_HEADERS.contains(&header.as_str()) || header == "accept-encoding";
+    if own || CREDENTIALS.contains(&header.as_str()) || header.as_str().starts_with("x-amz-") {
+        let message = format!("`{header}` carries a credential, or the gateway writes it itself");
+        cx.report.error(at.span.clone(), message, "remove it; credentials belong to [providers]");
+        return None;
+    }
+    Some(header)
+}
+
+/// `carriers`: the headers that carry this provider's own credentials.
+fn forward(written: Vec<At<String>>, carriers: &[HeaderName], to: &mut Vec<HeaderName>, cx: &mut Context<'_>) {
+    for name in written {
+        let Some(header) = harmless_header(&name.value, &name, cx) else { continue };
+        if carriers.contains(&header) {
+            cx.report.error(
+                name.span,
+                format!("`{header}` carries the credential"),
+                "clients have none of this provider's",
+            );
+        } else if header.as_str().starts_with("x-gateway-") {
+            cx.report.error(name.span, format!("`{header}` is said to the gateway"), "remove it");
+        } else if !to.contains(&header) {
+            to.push(header);
+        }
+    }
+}
 
 pub(super) fn headers(
     written: BTreeMap<String, At<SecretText>>,

@@ -23,6 +23,7 @@
 //! | `history`, `proof`, `steps` | the turns before: rules and counts, signatures, the lines of `script` |
 //! | `script`, `schema` | what is said, before it has a dialect |
 //! | `encode` | one file per dialect: body and stream |
+//! | `serve` | the mock as a service or a process |
 //! | `wire`, `play` | frames, pauses and faults on the connection |
 //! | `failure`, `vectors`, `other`, `stats` | errors, operations that are no conversation, counters |
 

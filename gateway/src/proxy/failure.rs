@@ -8,7 +8,7 @@ use pingora_error::{Error, ErrorSource, ErrorType};
 use pingora_proxy::{FailToProxy, Session};
 use rustls::AlertDescription;
 
-use super::answer::{self, cut_short};
+use super::answer;
 use super::replay::{Clock, Replay};
 use crate::net::call::was_taken;
 use crate::proxy::attempt::outcome::Outcome;
@@ -223,7 +223,7 @@ pub(super) fn final_error(exchange: &Exchange, outcome: Outcome) -> ApiError {
             "this gateway has no descriptor or no memory left for a connection: send the request again".to_owned(),
         ),
         Outcome::Withheld => (ErrorKind::Internal, "a plugin failed, and nothing passes without it".to_owned()),
-        Outcome::Cut | Outcome::Ok | Outcome::ClientLeft | Outcome::Hedged => return cut_short(),
+        Outcome::Cut | Outcome::Ok | Outcome::ClientLeft | Outcome::Hedged => return ApiError::cut_short(),
     };
     ApiError::new(kind, message)
 }

@@ -177,6 +177,7 @@ fn build_provider(config: &ProviderConfig, mock: Option<SocketAddr>) -> Result<P
             .map_err(|error| BuildError::Credentials(config.name.clone(), error))?,
         headers: config.headers.clone(),
         secret_headers: config.secret_headers.clone(),
+        forward: config.forward.clone(),
         default_headers: default_headers(config),
         api_version: config.api_version.clone(),
         region: config.region.clone(),

@@ -50,6 +50,8 @@ pub struct Provider {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Values of those that are secrets.
     pub secret_headers: Vec<HeaderValue>,
+    /// Headers of a client's request that mean something to it alone and go on.
+    pub forward: Vec<HeaderName>,
     /// Headers that the vendor demands, for clients that send none of that name.
     pub default_headers: Vec<(HeaderName, HeaderValue)>,
     /// Azure's `api-version`, for its older URL form.

@@ -5,11 +5,10 @@ use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use super::Notes;
-use super::blocked::Filter;
 use super::raw::{self, Raw};
+use crate::codec::anthropic_stop;
 use crate::usage::tree::Tree;
 
 #[derive(Deserialize)]
@@ -80,15 +79,9 @@ fn on_type(name: &[u8], data: &[u8], notes: &mut Notes) {
             let message =
                 raw::parse::<Event<'_>>(data).and_then(|event| raw::parse::<Message<'_>>(raw::bytes(event.message?)));
             let Some(message) = message else { return notes.unreadable() };
-            if let Some(id) = message.id {
-                notes.id(raw::bytes(id));
-            }
-            if let Some(model) = message.model {
-                notes.model(raw::bytes(model));
-            }
-            if let Some(usage) = message.usage {
-                notes.usage(raw::bytes(usage));
-            }
+            notes.id(message.id.map(raw::bytes));
+            notes.model(message.model.map(raw::bytes));
+            notes.usage(message.usage.map(raw::bytes));
         }
         b"message_delta" => {
             let Some(event) = raw::parse::<Event<'_>>(data) else { return notes.unreadable() };
@@ -96,8 +89,9 @@ fn on_type(name: &[u8], data: &[u8], notes: &mut Notes) {
                 notes.usage(raw::bytes(usage));
                 notes.seen.usage_is_final = true;
             }
-            if event.delta.is_some_and(is_refusal) {
-                notes.filtered(Filter::Ended);
+            let delta = event.delta.and_then(|delta| raw::parse::<Delta<'_>>(raw::bytes(delta)));
+            if let Some(reason) = delta.and_then(|delta| delta.stop_reason) {
+                notes.stop(&anthropic_stop(Some(reason.into()), None));
             }
         }
         b"message_stop" => notes.seen.complete = true,
@@ -105,10 +99,6 @@ fn on_type(name: &[u8], data: &[u8], notes: &mut Notes) {
         // Pings, ends of blocks, and what may come.
         _ => {}
     }
-}
-
-fn is_refusal(delta: &RawValue) -> bool {
-    raw::parse::<Delta<'_>>(raw::bytes(delta)).is_some_and(|delta| delta.stop_reason.as_deref() == Some("refusal"))
 }
 
 fn goes_on_in(data: &[u8]) -> Option<String> {

@@ -10,10 +10,9 @@ use memchr::memmem::Finder;
 use serde::Deserialize;
 
 use super::Notes;
-use super::blocked::Filter;
 use super::raw::{self, Raw};
 use super::stream::Verdict;
-use crate::codec::stop_of;
+use crate::codec::chat_stop;
 
 /// Which choices have appeared, and which have finished.
 #[derive(Debug, Default)]
@@ -118,26 +117,16 @@ impl Chat {
     }
 
     fn on_chunk(&mut self, chunk: &Chunk<'_>, notes: &mut Notes) -> Verdict {
-        if let Some(model) = chunk.model {
-            notes.model(raw::bytes(model));
-        }
+        notes.model(chunk.model.map(raw::bytes));
         if let Some(tier) = chunk.service_tier.and_then(|tier| raw::parse(raw::bytes(tier))) {
             notes.tier(&tier);
         }
-        if let Some(usage) = chunk.usage {
-            notes.usage(raw::bytes(usage));
-        }
+        notes.usage(chunk.usage.map(raw::bytes));
         if let Some(groq) = chunk.x_groq.and_then(|groq| raw::parse::<Groq<'_>>(raw::bytes(groq))) {
-            if let Some(usage) = groq.usage {
-                notes.usage(raw::bytes(usage));
-            }
-            if let Some(error) = groq.error {
-                notes.error(raw::bytes(error));
-            }
+            notes.usage(groq.usage.map(raw::bytes));
+            notes.error(groq.error.map(raw::bytes));
         }
-        if let Some(error) = chunk.error.filter(|error| raw::has_content(error)) {
-            notes.error(raw::bytes(error));
-        }
+        notes.error(chunk.error.filter(|error| raw::has_content(error)).map(raw::bytes));
         let choices = chunk.choices.as_deref();
         let mut output = false;
         for choice in choices.unwrap_or_default() {
@@ -146,9 +135,7 @@ impl Chat {
             if let Some(said) = choice.text.or(choice.delta).or(choice.message) {
                 notes.heard.json(raw::bytes(said));
             }
-            if let Some(error) = choice.error.filter(|error| raw::has_content(error)) {
-                notes.error(raw::bytes(error));
-            }
+            notes.error(choice.error.filter(|error| raw::has_content(error)).map(raw::bytes));
             self.on_choice(choice, notes);
         }
         if output {
@@ -170,7 +157,7 @@ impl Chat {
         self.begun |= bit;
         if let Some(reason) = choice.finish_reason.filter(|reason| raw::has_content(reason)) {
             self.finished |= bit;
-            notes.filtered(Filter::of(&stop_of(raw::parse(raw::bytes(reason)), None, false)));
+            notes.stop(&chat_stop(raw::parse(raw::bytes(reason)), None, false));
         }
     }
 

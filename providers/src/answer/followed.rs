@@ -8,10 +8,8 @@ use super::{Notes, raw};
 use crate::codec::{Maker, StreamDecoder, codec};
 use crate::common::Event;
 use crate::dialect::Dialect;
+use crate::event_stream::whole_frames_end;
 use crate::sse::{Fields, Piece, Splitter};
-
-/// The largest frame that is put together from several chunks.
-const MAX_FRAME: usize = 16 << 20;
 
 /// Passes whole events on and reads along.
 pub(super) struct Followed {
@@ -93,7 +91,7 @@ fn follow(decoder: &mut dyn StreamDecoder, bytes: &[u8], end: bool, notes: &mut 
         failed |= matches!(event, Event::Error(_));
         note(&event, notes);
     });
-    notes.seen.stopped |= decoder.has_stopped();
+    notes.stopped |= decoder.has_stopped();
     failed
 }
 
@@ -136,34 +134,19 @@ pub(super) fn whole_events(
 
 fn whole_frames(pending: &mut BytesMut, chunk: &Bytes, last: bool) -> Bytes {
     if pending.is_empty() && !last {
-        let whole = frames_end(chunk);
+        let whole = whole_frames_end(chunk);
         pending.extend_from_slice(&chunk[whole..]);
         return chunk.slice(..whole);
     }
     pending.extend_from_slice(chunk);
-    let whole = if last { pending.len() } else { frames_end(pending) };
+    let whole = if last { pending.len() } else { whole_frames_end(pending) };
     pending.split_to(whole).freeze()
-}
-
-/// Where the last whole frame ends. What cannot be a frame is not held.
-fn frames_end(bytes: &[u8]) -> usize {
-    let mut end = 0;
-    while let Some(prelude) = bytes.get(end..end + 4).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok()) {
-        let length = u32::from_be_bytes(prelude) as usize;
-        if !(16..=MAX_FRAME).contains(&length) {
-            return bytes.len();
-        }
-        if bytes.len() - end < length {
-            break;
-        }
-        end += length;
-    }
-    end
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event_stream::write_event;
 
     fn pieces(hold: impl Fn(&Bytes) -> Bytes, chunks: &[&'static [u8]]) -> Vec<Bytes> {
         chunks.iter().map(|chunk| hold(&Bytes::from_static(chunk))).collect()
@@ -181,17 +164,20 @@ mod tests {
 
     #[test]
     fn frames_leave_whole() {
-        const FRAME: [u8; 16] = [0, 0, 0, 16, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
+        let mut frame = Vec::new();
+        write_event(&mut frame, "messageStop", |_| {});
         let pending = std::cell::RefCell::new(BytesMut::new());
-        let stream = [FRAME, FRAME, FRAME].concat();
+        let stream = frame.repeat(3);
         let mut out = Vec::new();
         for chunk in stream.chunks(7) {
             let whole = whole_frames(&mut pending.borrow_mut(), &Bytes::copy_from_slice(chunk), false);
-            assert!(whole.len().is_multiple_of(16));
+            assert!(whole.len().is_multiple_of(frame.len()));
             out.extend_from_slice(&whole);
         }
         assert_eq!(out, stream);
-        let rest = whole_frames(&mut BytesMut::new(), &Bytes::copy_from_slice(&stream[..40]), false);
-        assert_eq!(rest, stream[..32]);
+        let rest = whole_frames(&mut BytesMut::new(), &Bytes::copy_from_slice(&stream[..stream.len() - 1]), false);
+        assert_eq!(rest, stream[..2 * frame.len()]);
+        let damaged = Bytes::from(vec![1; 20]);
+        assert_eq!(whole_frames(&mut BytesMut::new(), &damaged, false), damaged);
     }
 }

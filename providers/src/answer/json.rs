@@ -1,18 +1,19 @@
 //! An answer that is one JSON document, scanned as it passes: which top-level values it has, and where it ends. Nothing
 //! is kept but the few values that are read, and those only where they do not lie in one chunk, so that an embedding of
-//! many megabytes costs no memory; a whole answer only where it is to be judged whether it is blocked.
+//! many megabytes costs no memory; a whole answer only where it is to be judged how it ended.
 
 use memchr::memchr2;
 
-use super::Notes;
-use super::blocked::{Filter, MAX_JUDGED, is_blocked};
 use super::searches::Searches;
+use super::{AnswerForm, Notes, end_of};
 use crate::dialect::{Dialect, Operation};
 use crate::usage::report::Report;
 use crate::usage::tree::Tree;
 
 /// The largest value that is kept.
 const MAX_VALUE: usize = 64 << 10;
+/// The largest document that is kept to be judged: one that says nothing may still repeat its request's instructions and tools.
+const MAX_JUDGED: usize = 256 << 10;
 /// The longest key that is compared; the rest of a longer one is dropped.
 const MAX_KEY: usize = 32;
 
@@ -130,7 +131,7 @@ impl JsonScan {
         }
     }
 
-    /// From now on the document is kept, and at its end it is judged whether it is blocked.
+    /// From now on the document is kept, and at its end it is judged how the answer ended.
     pub(super) fn keep_whole(&mut self) {
         self.whole = Some(Vec::new());
     }
@@ -139,8 +140,8 @@ impl JsonScan {
         self.whole = self.whole.take().filter(|whole| whole.len() + chunk.len() <= MAX_JUDGED);
         let Some(whole) = &mut self.whole else { return };
         whole.extend_from_slice(chunk);
-        if end && is_blocked(whole, notes.dialect) {
-            notes.filtered(Filter::Replaced);
+        if end {
+            notes.seen.end = end_of(whole, notes.dialect, AnswerForm::Json).unwrap_or_default();
         }
     }
 

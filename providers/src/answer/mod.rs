@@ -3,19 +3,25 @@
 //! for). On the way it fills in [`Seen`]: first output, usage, error, end. It reads one dialect; it never fails and
 //! never holds back a byte that the client could use.
 //!
-//! `stream` cuts server-sent events and hands them to the rules of the dialect: `chat` for OpenAI's chunks,
-//! `typed` for OpenAI's typed events, `anthropic`. `json` scans an answer that is one JSON document. `translated` is for
-//! answers whose two sides speak different dialects: there nothing passes, but the codecs read and write. `continued` joins
-//! what another attempt says to an answer that broke off. `heard` measures what is said, for answers whose provider never tells.
-//! `blocked` tells answers that a filter of the provider's keeps back, `ended` those that a model has ended, which may be given again.
+//! | file | subject |
+//! |---|---|
+//! | `stream`, `raw` | server-sent events that pass, cut and handed to the rules of the dialect; values of them read without building them |
+//! | `chat`, `typed`, `anthropic` | these rules: OpenAI's chunks, its typed events, Anthropic's events |
+//! | `followed` | streams that pass while their codec reads along |
+//! | `json`, `searches` | an answer that is one JSON document, and the searches in it |
+//! | `translated`, `marks` | an answer whose two sides speak different dialects: the codecs read and write it |
+//! | `converted` | an answer to another operation than the client asked |
+//! | `continued` | what another attempt says, joined to an answer that broke off |
+//! | `heard` | how much is said, for answers whose provider never tells |
+//! | `end` | how an answer ended: by its model, so that it may be given again, or by a filter |
+//! | `costed` | a usage that tells its cost |
 
 mod anthropic;
-mod blocked;
 mod chat;
 mod continued;
 mod converted;
 mod costed;
-mod ended;
+mod end;
 mod followed;
 mod heard;
 mod json;
@@ -32,15 +38,14 @@ use bytes::{Bytes, BytesMut};
 use memchr::memmem::Finder;
 use serde_json::Value;
 
-use self::blocked::Filter;
 pub use self::converted::Conversion;
 use self::converted::Converted;
 pub use self::costed::{cost_in, with_cost};
-pub use self::ended::ended_by_model;
+pub use self::end::{End, end_of};
 use self::followed::Followed;
 pub use self::heard::Heard;
 use self::json::JsonScan;
-use self::stream::Stream;
+use self::stream::{Rules, Stream};
 use self::translated::Translated;
 pub use self::translated::Translation;
 use crate::codec::OutputItem;
@@ -81,19 +86,15 @@ pub struct Seen {
     /// The answer has come to its proper end: `[DONE]` or a finish reason for every choice, `message_stop`,
     /// `response.completed` and its siblings, the closing brace.
     pub complete: bool,
-    /// Of streams that codecs read: every answer in it has told why it is over. Nobody can go on with it.
-    pub stopped: bool,
     /// The body ended, and the answer had neither come to its end nor reported an error.
     pub cut: bool,
     /// An error that the provider reported inside the answer, the first one.
     pub error: Option<ApiError>,
-    /// A filter of the provider's has ended the answer to a chat before it said anything, or what it says are the filter's words. With
-    /// several choices another may yet say something, and take that back. Of a JSON document it is known at its end, and only if
-    /// [asked for](Observer::judging_whole).
-    pub blocked: bool,
-    /// A part of the answer ended otherwise than [a model ends it](crate::common::StopReason::is_of_model), which its client's dialect may
-    /// have no word for. Known of what codecs read; of what passes [`ended_by_model`] tells.
-    pub ended_otherwise: bool,
+    /// How the answer to a chat ended, which its client's dialect may have no word for. Of a JSON document that passes it is known at its
+    /// end, and only if [asked for](Observer::judging_whole); afterwards [`end_of`] tells.
+    pub end: End,
+    /// Outputs that are reasoning, where codecs read the answer.
+    pub thoughts: u64,
     /// What the answer consumed, as far as reported.
     pub usage: Option<Usage>,
     /// The provider goes on making the answer whoever listens, and tells what it consumed when it is asked for it later
@@ -112,6 +113,19 @@ pub struct Seen {
     /// Events or values that could not be read: malformed, or over the size limit. They are passed on all the same, but
     /// for events that are no JSON.
     pub unreadable: u64,
+}
+
+impl Seen {
+    /// Whether a filter of the provider's has ended the answer before it said anything, or what it says are the filter's words. With
+    /// several choices another may yet say something, and take that back.
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        match self.end {
+            End::Untold | End::Model | End::Otherwise => false,
+            End::Filtered => self.outputs == self.thoughts,
+            End::Replaced => true,
+        }
+    }
 }
 
 /// Watches one answer.
@@ -166,41 +180,30 @@ impl Observer {
     /// At the end of a translated answer: what its client may lose until the next turn.
     #[must_use]
     pub fn take_memory(&mut self) -> Option<TurnMemory> {
-        match &mut self.form {
-            Form::Translated(translated) => translated.take_memory(),
-            Form::Json(_) | Form::Stream(_) | Form::Followed(_) | Form::Converted(_) | Form::Opaque => None,
-        }
+        self.translated_mut()?.take_memory()
     }
 
     /// Once the answer is [complete](Seen::complete): its items, if [`Translation::keeps_items`]. They are given once.
     #[must_use]
     pub fn take_items(&mut self) -> Vec<OutputItem> {
-        match &mut self.form {
-            Form::Translated(translated) if self.notes.seen.complete => translated.take_items(),
-            Form::Translated(_)
-            | Form::Json(_)
-            | Form::Stream(_)
-            | Form::Followed(_)
-            | Form::Converted(_)
-            | Form::Opaque => Vec::new(),
+        if !self.notes.seen.complete {
+            return Vec::new();
         }
+        self.translated_mut().map(Translated::take_items).unwrap_or_default()
     }
 
     /// The event that tells of `error` inside a translated stream; `None` for others
     /// ([`encode_stream_error`](crate::error::encode_stream_error) writes theirs).
     #[must_use]
     pub fn translated_error(&mut self, error: &ApiError) -> Option<Vec<u8>> {
-        match &mut self.form {
-            Form::Translated(translated) => Some(translated.error_event(error)),
-            Form::Json(_) | Form::Stream(_) | Form::Followed(_) | Form::Converted(_) | Form::Opaque => None,
-        }
+        Some(self.translated_mut()?.error_event(error))
     }
 
     /// Whether the answer has not come to a point from which no other attempt can go on. `false` unless
     /// [`Translation::may_go_on`].
     #[must_use]
     pub fn may_go_on(&self) -> bool {
-        self.continued().is_some_and(|said| !said.is_over() && !self.notes.seen.stopped)
+        self.continued().is_some_and(|said| !said.is_over() && !self.notes.stopped)
     }
 
     /// Whether an error that the provider reports, or the lack of an end, is not in what is given out: see
@@ -214,7 +217,7 @@ impl Observer {
     /// nothing else than an error can follow (a tool call is under way, reasoning is, nothing was said, or all was).
     #[must_use]
     pub fn said(&self) -> Option<&str> {
-        self.continued().filter(|_| !self.notes.seen.stopped)?.text()
+        self.continued().filter(|_| !self.notes.stopped)?.text()
     }
 
     /// From here on the observer is fed the stream of another attempt, which goes on with [`Self::said`]. Nothing of its beginning
@@ -223,7 +226,7 @@ impl Observer {
         if let Form::Translated(translated) = &mut self.form {
             self.notes.dialect = translation.from;
             self.notes.seen.cut = false;
-            self.notes.seen.stopped = false;
+            self.notes.stopped = false;
             self.notes.seen.error = None;
             self.notes.seen.usage_is_final = false;
             self.notes.seen.model = None;
@@ -238,7 +241,14 @@ impl Observer {
     fn continued(&self) -> Option<&continued::Said> {
         match &self.form {
             Form::Translated(translated) => translated.said(),
-            Form::Json(_) | Form::Stream(_) | Form::Followed(_) | Form::Converted(_) | Form::Opaque => None,
+            _ => None,
+        }
+    }
+
+    fn translated_mut(&mut self) -> Option<&mut Translated> {
+        match &mut self.form {
+            Form::Translated(translated) => Some(translated),
+            _ => None,
         }
     }
 
@@ -256,20 +266,16 @@ impl Observer {
         }
         let form = match form {
             AnswerForm::Json => Form::Json(Box::new(JsonScan::new())),
-            AnswerForm::Stream => match dialect {
-                Dialect::Gemini | Dialect::Bedrock | Dialect::Cohere | Dialect::Own(_) => {
-                    Form::Followed(Box::new(Followed::new(dialect)))
-                }
-                Dialect::OpenAiChat | Dialect::OpenAiResponses | Dialect::Anthropic => {
-                    Form::Stream(Box::new(Stream::new(dialect, operation, hide_usage)))
-                }
+            AnswerForm::Stream => match Rules::of(dialect, operation) {
+                Some(rules) => Form::Stream(Box::new(Stream::new(rules, hide_usage))),
+                None => Form::Followed(Box::new(Followed::new(dialect))),
             },
             AnswerForm::Opaque => Form::Opaque,
         };
         Self::of(Notes::new(dialect, operation), form, dialect == Dialect::Bedrock)
     }
 
-    /// The same, which also finds out whether a JSON document is [blocked](Seen::blocked); for that it keeps one of up to 256 KiB.
+    /// The same, which also finds out how a JSON document [ended](Seen::end); for that it keeps one of up to 256 KiB.
     #[must_use]
     pub fn judging_whole(mut self) -> Self {
         if let Form::Json(scan) = &mut self.form {
@@ -311,7 +317,6 @@ impl Observer {
                 chunk
             }
         };
-        self.notes.seen.blocked = self.notes.is_blocked();
         if end {
             self.ended = true;
             let seen = &mut self.notes.seen;
@@ -392,9 +397,8 @@ struct Notes {
     seen: Seen,
     report: Report,
     heard: Heard,
-    filter: Filter,
-    /// Outputs that are reasoning. Only the codecs' events tell.
-    thoughts: u64,
+    /// Of a stream that a codec reads: every answer in it has told why it is over. Nobody can go on with it.
+    stopped: bool,
     /// Where in memory the errors of the event that is being read begin, and their lengths.
     errors_at: Vec<(usize, usize)>,
     /// Where errors stand in what is given out of the chunk.
@@ -409,8 +413,7 @@ impl Notes {
             seen: Seen::default(),
             report: Report::default(),
             heard: Heard::default(),
-            filter: Filter::default(),
-            thoughts: 0,
+            stopped: false,
             errors_at: Vec::new(),
             errors: Vec::new(),
         }
@@ -423,21 +426,7 @@ impl Notes {
 
     fn thought(&mut self) {
         self.output();
-        self.thoughts += 1;
-    }
-
-    /// Takes in what is told of a filter of the provider's.
-    fn filtered(&mut self, filter: Filter) {
-        self.filter = self.filter.max(filter);
-    }
-
-    /// Whether a filter has kept back all that there is of the answer.
-    fn is_blocked(&self) -> bool {
-        match self.filter {
-            Filter::Nothing => false,
-            Filter::Ended => self.seen.outputs == self.thoughts,
-            Filter::Replaced => true,
-        }
+        self.seen.thoughts += 1;
     }
 
     fn output(&mut self) {
@@ -459,7 +448,8 @@ impl Notes {
     }
 
     /// Takes a usage object in, as raw JSON.
-    fn usage(&mut self, raw: &[u8]) {
+    fn usage<'a>(&mut self, raw: impl Into<Option<&'a [u8]>>) {
+        let Some(raw) = raw.into() else { return };
         // What counting tokens returns is an answer, not a consumption.
         if self.operation == Operation::CountTokens {
             return;
@@ -506,7 +496,8 @@ impl Notes {
     }
 
     /// Takes an error in, as raw JSON: the whole event, or what stands under `error`.
-    fn error(&mut self, raw: &[u8]) {
+    fn error<'a>(&mut self, raw: impl Into<Option<&'a [u8]>>) {
+        let Some(raw) = raw.into() else { return };
         let at = raw.as_ptr().addr();
         // Around an error that is known there may be more than errors.
         if !self.errors_at.iter().any(|(known, _)| (at..at + raw.len()).contains(known)) {
@@ -530,8 +521,8 @@ impl Notes {
     }
 
     /// The model's name, as raw JSON. The first one stays.
-    fn model(&mut self, raw: &[u8]) {
-        if self.seen.model.is_none() {
+    fn model<'a>(&mut self, raw: impl Into<Option<&'a [u8]>>) {
+        if let (None, Some(raw)) = (&self.seen.model, raw.into()) {
             self.seen.model = serde_json::from_slice::<String>(raw).ok().filter(|name| !name.is_empty());
         }
     }
@@ -544,8 +535,8 @@ impl Notes {
     }
 
     /// The answer's id, as raw JSON. The first one stays.
-    fn id(&mut self, raw: &[u8]) {
-        if self.seen.id.is_none() {
+    fn id<'a>(&mut self, raw: impl Into<Option<&'a [u8]>>) {
+        if let (None, Some(raw)) = (&self.seen.id, raw.into()) {
             self.seen.id = serde_json::from_slice(raw).ok();
         }
     }

@@ -20,9 +20,9 @@ pub(super) enum Verdict {
     Malformed,
 }
 
-/// How the events of this stream are read.
+/// How the events of a stream are read.
 #[derive(Debug)]
-enum Rules {
+pub(super) enum Rules {
     Chat(Chat),
     Typed,
     /// OpenAI's images and audio: typed events from OpenAI, chat chunks from vLLM and others.
@@ -38,18 +38,7 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn new(dialect: Dialect, operation: Operation, hide_usage: bool) -> Self {
-        let rules = match (dialect, operation) {
-            (Dialect::OpenAiChat, Operation::Images | Operation::Speech | Operation::Transcription) => {
-                Rules::TypedOrChat(Chat::default())
-            }
-            (Dialect::OpenAiChat, _) => Rules::Chat(Chat::default()),
-            (Dialect::OpenAiResponses, _) => Rules::Typed,
-            // The streams of the others are followed by their codecs and never come here.
-            (Dialect::Anthropic | Dialect::Gemini | Dialect::Bedrock | Dialect::Cohere | Dialect::Own(_), _) => {
-                Rules::Anthropic
-            }
-        };
+    pub(super) fn new(rules: Rules, hide_usage: bool) -> Self {
         // No other stream has an event that may be hidden.
         let hide_usage = hide_usage && matches!(rules, Rules::Chat(_));
         Self { splitter: Splitter::default(), rules, hide_usage }
@@ -96,6 +85,19 @@ fn passes(verdict: Verdict, hide_usage: bool) -> bool {
 }
 
 impl Rules {
+    /// `None`: the codec of the dialect follows such a stream.
+    pub(super) fn of(dialect: Dialect, operation: Operation) -> Option<Self> {
+        match (dialect, operation) {
+            (Dialect::OpenAiChat, Operation::Images | Operation::Speech | Operation::Transcription) => {
+                Some(Self::TypedOrChat(Chat::default()))
+            }
+            (Dialect::OpenAiChat, _) => Some(Self::Chat(Chat::default())),
+            (Dialect::OpenAiResponses, _) => Some(Self::Typed),
+            (Dialect::Anthropic, _) => Some(Self::Anthropic),
+            (Dialect::Gemini | Dialect::Bedrock | Dialect::Cohere | Dialect::Own(_), _) => None,
+        }
+    }
+
     fn on_piece(&mut self, piece: Piece<'_>, notes: &mut Notes) -> Verdict {
         match piece {
             Piece::Event(event) => {

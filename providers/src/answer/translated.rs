@@ -4,10 +4,9 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use super::blocked::Filter;
 use super::continued::{Said, Seam};
 use super::marks::Marks;
-use super::{AnswerForm, Heard, Notes, anthropic};
+use super::{AnswerForm, End, Heard, Notes, anthropic};
 use crate::codec::{
     Client, Maker, OutputItem, Platform, StreamDecoder, StreamEncoder, codec, is_explanation, whole_characters,
 };
@@ -240,7 +239,7 @@ impl Translated {
                 if goes_on_as.is_some() {
                     notes.seen.model = goes_on_as;
                 }
-                notes.seen.stopped |= decoder.has_stopped();
+                notes.stopped |= decoder.has_stopped();
                 if end {
                     self.finish_whole(&mut out, notes);
                 }
@@ -387,7 +386,7 @@ pub(super) fn note(event: &Event<'_>, notes: &mut Notes) {
         }
         Event::BlockStart { block, .. } => {
             if is_explanation(block) {
-                notes.filtered(Filter::Replaced);
+                notes.ends(End::Replaced);
             }
             match &block.content {
                 Content::Text(text) if text.text.is_empty() => {}
@@ -432,10 +431,7 @@ pub(super) fn note(event: &Event<'_>, notes: &mut Notes) {
         Event::Error(error) if error.kind == ErrorKind::StreamCut => notes.seen.cut = true,
         Event::Error(error) => fail(notes, error.clone()),
         Event::End => notes.seen.complete = true,
-        Event::Stop { stop, .. } => {
-            notes.filtered(Filter::of(stop));
-            notes.seen.ended_otherwise |= !stop.reason.is_of_model();
-        }
+        Event::Stop { stop, .. } => notes.stop(stop),
         Event::BlockEnd { .. } | Event::Logprobs { .. } | Event::Extras(_) | Event::Ping => {}
     }
 }
@@ -546,7 +542,7 @@ mod tests {
                 let mut observer = Observer::translating(to_chat(Dialect::Anthropic, to_stream), Operation::Chat, form);
                 let out = observer.feed(Bytes::copy_from_slice(body.as_bytes()), true);
                 assert!(String::from_utf8_lossy(&out).contains("About weapons."), "{form:?} {to_stream}");
-                assert!(observer.seen().first_output && observer.seen().blocked, "{form:?} {to_stream}");
+                assert!(observer.seen().first_output && observer.seen().is_blocked(), "{form:?} {to_stream}");
             }
         }
     }

@@ -8,8 +8,9 @@ use memchr::memmem::Finder;
 use serde::Deserialize;
 
 use super::Notes;
-use super::blocked::Filter;
 use super::raw::{self, Raw};
+use crate::codec::responses_stop;
+use crate::common::Stop;
 use crate::usage::report::{Report, SEARCH, is_search};
 use crate::usage::tree::Tree;
 
@@ -47,6 +48,8 @@ struct Response<'a> {
     service_tier: Raw<'a>,
     #[serde(borrow)]
     background: Raw<'a>,
+    #[serde(borrow)]
+    status: Raw<'a>,
     #[serde(borrow)]
     incomplete_details: Raw<'a>,
 }
@@ -102,7 +105,10 @@ fn on_type(name: &[u8], data: &[u8], notes: &mut Notes) {
             on_response(data, notes);
         }
         b"response.completed" | b"response.incomplete" | b"response.cancelled" | b"response.failed" => {
-            notes.seen.complete |= on_response(data, notes);
+            if let Some(response) = on_response(data, notes) {
+                notes.seen.complete = true;
+                notes.stop(&stop(&response));
+            }
             notes.seen.unfinished = false;
             if name == b"response.failed" {
                 notes.error(data);
@@ -119,9 +125,7 @@ fn on_type(name: &[u8], data: &[u8], notes: &mut Notes) {
         b"error" => notes.error(data),
         b"transcript.text.done" | b"speech.audio.done" | b"image_generation.completed" | b"image_edit.completed" => {
             let Some(event) = raw::parse::<Event<'_>>(data) else { return notes.unreadable() };
-            if let Some(usage) = event.usage {
-                notes.usage(raw::bytes(usage));
-            }
+            notes.usage(event.usage.map(raw::bytes));
             if name.starts_with(b"image_") {
                 notes.picture();
             }
@@ -146,36 +150,31 @@ fn is_empty_delta(name: &[u8], data: &[u8]) -> bool {
         && raw::parse::<Event<'_>>(data).is_some_and(|event| !event.delta.or(event.audio).is_some_and(raw::has_content))
 }
 
-/// Reads the response object that the event carries; false if there is none.
-fn on_response(data: &[u8], notes: &mut Notes) -> bool {
+/// Reads the response object that the event carries, if there is one.
+fn on_response<'a>(data: &'a [u8], notes: &mut Notes) -> Option<Response<'a>> {
     let response =
         raw::parse::<Event<'_>>(data).and_then(|event| raw::parse::<Response<'_>>(raw::bytes(event.response?)));
     let Some(response) = response else {
         notes.unreadable();
-        return false;
+        return None;
     };
-    if let Some(id) = response.id {
-        notes.id(raw::bytes(id));
-    }
-    if let Some(model) = response.model {
-        notes.model(raw::bytes(model));
-    }
+    notes.id(response.id.map(raw::bytes));
+    notes.model(response.model.map(raw::bytes));
     if let Some(tier) = response.service_tier.and_then(|tier| raw::parse(raw::bytes(tier))) {
         notes.tier(&tier);
     }
     notes.seen.unfinished = response.background.is_some_and(|background| raw::bytes(background) == b"true");
-    if let Some(usage) = response.usage {
-        notes.usage(raw::bytes(usage));
-    }
+    notes.usage(response.usage.map(raw::bytes));
     if let Some(tools) = response.tool_usage.and_then(|tools| Tree::parse(raw::bytes(tools))) {
         notes.report(&Report::of_tools(&tools));
     }
-    if let Some(error) = response.error {
-        notes.error(raw::bytes(error));
-    }
+    notes.error(response.error.map(raw::bytes));
+    Some(response)
+}
+
+/// Why the answer ended, as far as it is no matter of its items.
+fn stop<'a>(response: &Response<'a>) -> Stop<'a> {
+    let status = response.status.and_then(|status| raw::parse(raw::bytes(status)));
     let incomplete = response.incomplete_details.and_then(|details| raw::parse::<Incomplete<'_>>(raw::bytes(details)));
-    if incomplete.is_some_and(|details| details.reason.as_deref() == Some("content_filter")) {
-        notes.filtered(Filter::Ended);
-    }
-    true
+    responses_stop(status, incomplete.and_then(|details| details.reason).map(Into::into), false, false)
 }

@@ -49,10 +49,10 @@ use crate::dialect::Dialect;
 use crate::error::{ApiError, ErrorKind, THREAD_UNSUPPORTED};
 use crate::preset::Quirks;
 
-pub(crate) use anthropic::is_explanation;
-pub(crate) use openai_chat::stop_of;
-pub(crate) use openai_responses::without_signature;
-pub(crate) use sse::{cut, write_event};
+pub(crate) use anthropic::{is_explanation, stop as anthropic_stop};
+pub(crate) use openai_chat::stop_of as chat_stop;
+pub(crate) use openai_responses::{stop_of as responses_stop, without_signature};
+pub(crate) use sse::write_event;
 pub(crate) use surrogates::whole_characters;
 pub(crate) use wire::{TextOr, read_request, wire};
 

@@ -79,11 +79,6 @@ impl<R: EventRules> StreamDecoder for SseDecoder<R> {
     }
 }
 
-/// The error of a stream that stopped before its end.
-pub(crate) fn cut() -> ApiError {
-    ApiError::new(ErrorKind::StreamCut, "the provider's answer broke off before it was complete")
-}
-
 /// Appends an event. Line breaks between the tokens of raw JSON would end the data early: they become spaces.
 pub(crate) fn write_event(out: &mut Vec<u8>, name: Option<&str>, data: &impl Serialize) {
     if let Some(name) = name {

@@ -11,6 +11,7 @@
 //! | `response`, `event` | what is answered, whole and streamed |
 //! | `collect` | a stream put together into an answer, and an answer taken apart into a stream |
 //! | `sequence` | blocks that overlap, put one behind the other |
+//! | `pieces` | an answer that its client sends back as it was streamed |
 //! | `alias` | tools that were renamed on their way to the provider |
 //! | `names` | names of tools that a provider does not take |
 //! | `opaque` | signatures and encrypted reasoning, bound to their maker |

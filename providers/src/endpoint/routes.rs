@@ -120,6 +120,10 @@ fn is_verb(verb: &str) -> bool {
     GEMINI.iter().any(|(known, ..)| *known == verb) || UNSERVED.iter().any(|(known, ..)| *known == verb)
 }
 
+fn is_unserved(path: &str, by: Dialect) -> bool {
+    UNSERVED.iter().any(|(known, dialect, _)| *known == path && *dialect == by)
+}
+
 /// A model's name, and the verb with its colon.
 fn split_verb(path: &str) -> Option<(&str, &str)> {
     path.rfind(':').map(|at| path.split_at(at))
@@ -158,7 +162,11 @@ impl Request<'_> {
             },
             Some(Gemini) => self.gemini(split_version(path).1),
             Some(Bedrock) => self.bedrock(path),
-            Some(Cohere | OpenAiResponses | Dialect::Own(_)) => self.cohere(split_version(path).1),
+            Some(Cohere | OpenAiResponses | Dialect::Own(_)) => match split_version(path) {
+                // Of API v1, whose chat and embeddings have other fields.
+                (Some("v1"), rest) if is_unserved(rest, Cohere) => Err(self.unserved(rest, Cohere)),
+                (_, rest) => self.cohere(rest),
+            },
         }
     }
 

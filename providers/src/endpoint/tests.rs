@@ -246,9 +246,17 @@ fn cohere_paths() {
         ("/cohere/v2/embed", Operation::Embeddings, "/v2/embed"),
         ("/v2/rerank", Operation::Rerank, "/v2/rerank"),
         ("/cohere/v1/rerank", Operation::Rerank, "/v2/rerank"),
+        ("/cohere/chat", Operation::Chat, "/v2/chat"),
     ] {
         let found = find("POST", path).unwrap();
         assert_eq!((found.dialect, found.operation, &*found.suffix), (Cohere, operation, suffix), "{path}");
+    }
+    for path in ["/v1/chat", "/v1/embed", "/v1/tokenize"] {
+        let of = |path: &str| match find("POST", path) {
+            Err(EndpointError::NotSupportedYet { dialect, instead }) => (dialect, instead),
+            other => panic!("{path}: {other:?}"),
+        };
+        assert_eq!(of(&format!("/cohere{path}")), of(path));
     }
 }
 

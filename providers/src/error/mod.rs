@@ -55,6 +55,12 @@ impl ApiError {
         }
     }
 
+    /// An answer that stopped before its end.
+    #[must_use]
+    pub fn cut_short() -> Self {
+        Self::new(ErrorKind::StreamCut, "the provider's answer broke off before it was complete")
+    }
+
     /// What a rule of the operator's answers instead of a provider; `status` is from 400 to 499.
     #[must_use]
     pub fn rejected(status: u16, message: impl Into<String>) -> Self {

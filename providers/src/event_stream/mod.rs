@@ -12,6 +12,7 @@ mod write;
 
 pub use frame::{Frame, FrameError, MAX_FRAME};
 pub use split::FrameSplitter;
+pub(crate) use split::whole_frames_end;
 pub(crate) use write::mask_frames;
 pub use write::{write_event, write_exception};
 

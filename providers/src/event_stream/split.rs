@@ -60,6 +60,18 @@ impl FrameSplitter {
     }
 }
 
+/// Where the last whole frame of `bytes` ends; they begin with one. What cannot be a frame counts as whole, so that nobody holds it.
+pub(crate) fn whole_frames_end(bytes: &[u8]) -> usize {
+    let mut end = 0;
+    loop {
+        match lengths(&bytes[end..]) {
+            Ok(Some((total, _))) if total <= bytes.len() - end => end += total,
+            Ok(_) => return end,
+            Err(_) => return bytes.len(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -48,6 +48,8 @@ pub struct Preset {
     pub address_env: Option<AddressEnv>,
     /// Headers it demands when the client's request carries none of that name.
     pub default_headers: &'static [(&'static str, &'static str)],
+    /// Headers by which a client of this vendor alone says something, in lower case; an account may name more.
+    pub forward: &'static [&'static str],
     /// Operations of its dialects that it certainly does not offer. An operation that is not listed may still be absent.
     pub not_offered: &'static [Operation],
     /// The same, of one of its dialects only.

@@ -42,6 +42,7 @@ const fn vendor(kind: &'static str, base_url: &'static str, key_env: &'static [&
         key_env,
         address_env: None,
         default_headers: &[],
+        forward: &[],
         not_offered: &[],
         // OpenAI's alone; also Azure has none: https://github.com/openai/openai-dotnet/issues/1165
         not_in: &[(Dialect::OpenAiResponses, CountTokens)],
@@ -98,6 +99,8 @@ pub static PRESETS: &[Preset] = &[
         base_url: None,
         dialects: &[(Dialect::Gemini, ""), MESSAGES],
         cloud: Some(Cloud::Google),
+        // Provisioned throughput or not, and at which priority: https://docs.cloud.google.com/vertex-ai/generative-ai/docs/priority-paygo
+        forward: &["x-vertex-ai-llm-request-type", "x-vertex-ai-llm-shared-request-type"],
         not_offered: &[Completions, Rerank, Moderation],
         ..vendor("vertex", "", &[])
     },
@@ -142,6 +145,8 @@ pub static PRESETS: &[Preset] = &[
     // https://docs.x.ai/docs/api-reference (its Anthropic endpoint is deprecated)
     Preset {
         dialects: &[CHAT, RESPONSES],
+        // By which its prompt cache finds the conversation: https://docs.x.ai/developers/advanced-api-usage/prompt-caching/maximizing-cache-hits
+        forward: &["x-grok-conv-id"],
         not_offered: &[Rerank, Moderation],
         ..vendor("xai", "https://api.x.ai/v1", &["XAI_API_KEY"])
     },
@@ -157,6 +162,8 @@ pub static PRESETS: &[Preset] = &[
     // https://docs.fireworks.ai/tools-sdks/openai-compatibility, …/anthropic-compatibility
     Preset {
         dialects: &[CHAT, RESPONSES, MESSAGES],
+        // The same: https://docs.fireworks.ai/guides/prompt-caching, https://reference.langchain.com/python/langchain-fireworks/middleware
+        forward: &["x-session-affinity"],
         not_offered: &[Moderation],
         ..vendor("fireworks", "https://api.fireworks.ai/inference/v1", &["FIREWORKS_API_KEY"])
     },

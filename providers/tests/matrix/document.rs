@@ -17,8 +17,10 @@ const END: &str = "<!-- generated: end -->\n";
 
 /// The names that a loss can have, and what they mean.
 const WORDS: &[(&str, &str)] = &[
+    ("answer.audio", "a sound that the model made; what it says is told as text where it is known"),
     ("answer.choices", "alternative answers after the first (`n`)"),
     ("answer.citations", "where the text comes from: sources and the words that rest on them"),
+    ("answer.expires_at", "until when the provider keeps a sound that a later turn may refer to"),
     (
         "answer.groundingMetadata",
         "Google's own object about a search; what it cites is carried as citations where the client's dialect has them",
@@ -26,6 +28,11 @@ const WORDS: &[(&str, &str)] = &[
     ("answer.image", "an image that the model made"),
     ("answer.logprobs", "log probabilities of tokens"),
     ("answer.stop", "why the answer ended, in a word that the client's dialect lacks: the nearest one is told"),
+    ("answer.service_tier", "which capacity served the request, in a word that the client's dialect lacks"),
+    ("answer.stop_sequence", "which of the texts of `stop` was met"),
+    ("answer.transcript", "what is said by a sound that is told as such"),
+    ("audio", "the voice and form of a sound that is asked for"),
+    ("cache", "the wish to have whatever can be cached, or for how long; what caches by itself does so unasked"),
     ("frequency_penalty", "penalty on tokens by how often they occurred"),
     ("logprobs", "the wish for log probabilities"),
     ("messages.audio", "a sound in the conversation"),
@@ -33,6 +40,11 @@ const WORDS: &[(&str, &str)] = &[
         "messages.cache",
         "a mark up to which a prompt is to be cached; dialects without marks cache by themselves or not at all, and those that OpenAI takes since GPT-5.6 (`prompt_cache_breakpoint`) are neither made of others nor told to them",
     ),
+    (
+        "messages.reasoning",
+        "the model's reasoning in earlier turns: plain one, where only proved one is taken, and what another maker proved",
+    ),
+    ("messages.signature", "the proof of reasoning that another maker made; what it says is carried"),
     ("messages.document", "a document in the conversation, such as a PDF"),
     ("messages.image", "an image in the conversation"),
     ("messages.name", "the name of a document or of who speaks"),
@@ -40,9 +52,11 @@ const WORDS: &[(&str, &str)] = &[
     ("messages.tool_result.image", "an image in the result of a tool"),
     ("messages.video", "a video in the conversation"),
     ("metadata", "the client's own notes on the request; OpenAI Chat takes them only with `store`"),
+    ("modalities", "the wish for an answer in sound or pictures"),
     ("n", "the wish for several answers: one is given"),
     ("parallel_tool_calls", "the wish for one tool call at a time"),
     ("presence_penalty", "penalty on tokens that occurred"),
+    ("prompt_cache_key", "by which the provider's cache finds requests that have much in common"),
     ("reasoning", "how much the model is to reason: an effort, a budget, on or off"),
     ("response_format", "the form of the answer: JSON, or JSON of a schema"),
     (
@@ -53,6 +67,8 @@ const WORDS: &[(&str, &str)] = &[
     ("service_tier", "which capacity serves the request (priority, flex, …)"),
     ("stop", "texts that end the answer"),
     ("store", "the wish that the provider keeps the answer"),
+    ("tools.cache", "a mark up to which tools are to be cached"),
+    ("tools.strict", "that a tool's arguments must follow its schema exactly"),
     ("top_k", "sampling from the k likeliest tokens"),
     ("top_logprobs", "how many alternatives of each token to tell"),
     ("top_p", "nucleus sampling; Claude takes it or a temperature, not both"),
@@ -135,6 +151,12 @@ fn tables() -> String {
             WORDS.iter().find(|(word, _)| word == name).unwrap_or_else(|| panic!("say in WORDS what {name:?} means"));
         let _ = writeln!(text, "| `{name}` | {meaning} |");
     }
+    text.push_str("\n### Parts of the usage that are in its totals only\n\n| client | parts |\n|---|---|\n");
+    for (dialect, client, _) in PROVIDERS.into_iter().filter(|(_, title, _)| !title.ends_with("others")) {
+        let client = client.split(',').next().unwrap_or_default();
+        let parts: Vec<String> = features::untold_parts(dialect).iter().map(|part| format!("`{part}`")).collect();
+        let _ = writeln!(text, "| {client} | {} |", parts.join(", "));
+    }
     text.push('\n');
     text
 }
@@ -142,9 +164,8 @@ fn tables() -> String {
 /// What a client that speaks `from` can ask and `model` of a provider that speaks `to` is not told.
 fn lost_requests(from: Dialect, to: Dialect, model: &str) -> Lost {
     let mut lost = Lost::default();
-    for (scenario, mut request) in scenarios::requests() {
-        request.dialect = from;
-        let sent = as_sent(from, &request);
+    for (scenario, request) in scenarios::requests(from) {
+        let (sent, _) = as_sent(from, &request);
         let asked = read(from, &sent, false);
         let mut losses = Losses::default();
         let target = Target { model, ..target(true) };
@@ -163,7 +184,7 @@ fn lost_answers(from: Dialect, to: Dialect) -> Lost {
         let Ok(answer) = codec(from).decode_response(&wire, &maker()) else { continue };
         let mut losses = Losses::default();
         codec(to).encode_response(&answer, &client(), &mut losses);
-        if let Ok((_, streamed)) = through_a_stream(from, to, &response) {
+        if let Ok((_, _, streamed)) = through_a_stream(from, to, &response) {
             losses.extend(&streamed);
         }
         lost.add(scenario, &features::of_response(&answer), &losses);

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use ai_gateway_providers::common::{
-    Block, Citation, Content, Media, MediaSource, Request, Response, ResponseFormat, Role, Tool, ToolChoice,
+    AudioConfig, Block, CacheConfig, Choice, Citation, Content, Effort, Media, MediaKind, MediaSource, Message, Opaque,
+    Reasoning, ReasoningConfig, Request, Response, ResponseFormat, Role, Tool, ToolChoice,
 };
+use ai_gateway_providers::{Dialect, Usage};
 use serde_json::Value;
 
 /// Names and values.
@@ -24,6 +26,44 @@ fn add_some(features: &mut Features, name: &str, value: Option<impl std::fmt::Di
 
 /// Everything that `request` asks for.
 pub fn of_request(request: &Request<'_>) -> Features {
+    let Request {
+        dialect: _,
+        // How the answer is to come, and of whom, is no part of what is asked.
+        model: _,
+        stream: _,
+        include_usage: _,
+        system,
+        messages,
+        tools: _,
+        tool_choice: _,
+        parallel_tool_calls,
+        response_format,
+        reasoning,
+        max_tokens,
+        temperature,
+        top_p,
+        top_k,
+        seed,
+        presence_penalty,
+        frequency_penalty,
+        stop,
+        n,
+        logprobs,
+        top_logprobs,
+        modalities,
+        audio,
+        verbosity,
+        service_tier,
+        user,
+        metadata,
+        cache,
+        store,
+        // Refused by all but its own dialect.
+        previous: _,
+        // Only some vendors of OpenAI's dialect want to be told what the last message shows anyway.
+        goes_on: _,
+        extras: _,
+    } = request;
     let mut f = Features::new();
     let instructions: Vec<&str> = request.instructions().filter_map(text_of).collect();
     if !instructions.is_empty() {
@@ -39,41 +79,57 @@ pub fn of_request(request: &Request<'_>) -> Features {
             add(&mut f, "messages.text", format!("{role}: {}", text.trim()));
         }
     }
-    for block in request.system.iter().chain(request.messages.iter().flat_map(|message| &message.blocks)) {
+    for Message { role: _, blocks: _, name, id: _, extras: _ } in messages {
+        add_some(&mut f, "messages.name", name.as_ref());
+    }
+    for block in system.iter().chain(messages.iter().flat_map(|message| &message.blocks)) {
         if let Some(mark) = &block.cache {
             add(&mut f, "messages.cache", mark.ttl.as_deref().unwrap_or("5m"));
         }
     }
     of_tools(&mut f, request);
-    add_some(&mut f, "parallel_tool_calls", request.parallel_tool_calls.filter(|parallel| !parallel));
-    match &request.response_format {
+    add_some(&mut f, "parallel_tool_calls", parallel_tool_calls.filter(|parallel| !parallel));
+    match response_format {
         None | Some(ResponseFormat::Text) => {}
         Some(ResponseFormat::Json) => add(&mut f, "response_format", "json"),
         Some(ResponseFormat::Schema { schema, .. }) => add(&mut f, "response_format", sorted(&schema.to_value())),
         Some(ResponseFormat::Foreign { .. }) => add(&mut f, "response_format", "foreign"),
     }
-    if let Some(reasoning) = &request.reasoning {
-        // Levels and budgets stand for each other: what matters is that there is some.
-        let wanted = reasoning.effort.is_some() || reasoning.budget.is_some() || reasoning.mode.is_some();
-        add_some(&mut f, "reasoning", wanted.then_some("wanted"));
+    if let Some(ReasoningConfig { mode, effort, budget, summary: _, show: _ }) = reasoning {
+        // Levels and budgets stand for each other, and Google's levels for other budgets than those of the others.
+        let much = effort.or(budget.map(Effort::of_budget)).map(|effort| match effort {
+            Effort::None => "none",
+            Effort::Minimal | Effort::Low => "little",
+            Effort::Medium | Effort::High | Effort::XHigh | Effort::Max => "much",
+        });
+        add_some(&mut f, "reasoning", much.or(mode.map(|_| "wanted")));
     }
-    add_some(&mut f, "max_tokens", request.max_tokens);
-    add_some(&mut f, "temperature", request.temperature);
-    add_some(&mut f, "top_p", request.top_p);
-    add_some(&mut f, "top_k", request.top_k);
-    add_some(&mut f, "seed", request.seed);
-    add_some(&mut f, "presence_penalty", request.presence_penalty);
-    add_some(&mut f, "frequency_penalty", request.frequency_penalty);
-    if !request.stop.is_empty() {
-        add(&mut f, "stop", request.stop.join(","));
+    add_some(&mut f, "max_tokens", *max_tokens);
+    add_some(&mut f, "temperature", *temperature);
+    add_some(&mut f, "top_p", *top_p);
+    add_some(&mut f, "top_k", *top_k);
+    add_some(&mut f, "seed", *seed);
+    add_some(&mut f, "presence_penalty", *presence_penalty);
+    add_some(&mut f, "frequency_penalty", *frequency_penalty);
+    if !stop.is_empty() {
+        add(&mut f, "stop", stop.join(","));
     }
-    add_some(&mut f, "n", request.n.filter(|n| *n > 1));
-    add_some(&mut f, "logprobs", request.logprobs.filter(|wanted| *wanted));
-    add_some(&mut f, "verbosity", request.verbosity.as_ref());
-    add_some(&mut f, "service_tier", request.service_tier.as_ref());
-    add_some(&mut f, "user", request.user.as_ref());
-    add_some(&mut f, "metadata", request.metadata.as_ref().map(|json| sorted(&json.to_value())));
-    add_some(&mut f, "store", request.store.filter(|store| *store));
+    add_some(&mut f, "n", n.filter(|n| *n > 1));
+    add_some(&mut f, "logprobs", logprobs.filter(|wanted| *wanted));
+    add_some(&mut f, "top_logprobs", *top_logprobs);
+    modalities.iter().filter(|kind| **kind != *"text").for_each(|kind| add(&mut f, "modalities", kind));
+    if let Some(AudioConfig { voice, format: _ }) = audio {
+        add(&mut f, "audio", voice.as_deref().unwrap_or_default());
+    }
+    add_some(&mut f, "verbosity", verbosity.as_ref());
+    add_some(&mut f, "service_tier", service_tier.as_ref());
+    add_some(&mut f, "user", user.as_ref());
+    add_some(&mut f, "metadata", metadata.as_ref().map(|json| sorted(&json.to_value())));
+    let CacheConfig { automatic, key, retention, content: _ } = cache;
+    add_some(&mut f, "cache", automatic.as_ref().map(|mark| mark.ttl.as_deref().unwrap_or("5m")));
+    add_some(&mut f, "prompt_cache_key", key.as_ref());
+    add_some(&mut f, "cache.retention", retention.as_ref());
+    add_some(&mut f, "store", store.filter(|store| *store));
     f
 }
 
@@ -81,18 +137,20 @@ fn of_block(f: &mut Features, block: &Block<'_>, role: &str, text: &mut String) 
     match &block.content {
         // OpenAI Chat says so of media that stand beside the result they belong to.
         Content::Text(part) if part.text.starts_with("Attached to the result") => {}
-        Content::Text(part) => text.push_str(&part.text),
+        Content::Text(part) => {
+            text.push_str(&part.text);
+            add_some(f, "messages.signature", part.signature.as_ref().map(|state| &state.data));
+        }
         Content::Refusal(part) => text.push_str(part),
         Content::Media(media) => add(f, &format!("messages.{}", media.kind.as_str()), of_media(media)),
         Content::Reasoning(reasoning) => {
-            let shown =
-                [reasoning.summary.iter().map(|s| &**s).collect::<String>(), reasoning.text.to_string()].concat();
-            if !shown.is_empty() {
-                add(f, "messages.reasoning", shown);
-            }
+            let (shown, state) = of_reasoning(reasoning);
+            add_some(f, "messages.reasoning", shown);
+            add_some(f, "messages.signature", state);
         }
         Content::ToolCall(call) => {
             add(f, "messages.tool_call", format!("{role} {} {}", call.name, arguments(&call.arguments)));
+            add_some(f, "messages.signature", call.signature.as_ref().map(|state| &state.data));
         }
         Content::ToolResult(result) => {
             let mut said = String::new();
@@ -112,6 +170,16 @@ fn of_block(f: &mut Features, block: &Block<'_>, role: &str, text: &mut String) 
         }
         Content::Foreign(foreign) => add(f, &format!("messages.{}", foreign.kind), foreign.raw.get()),
     }
+}
+
+/// What is shown of it, and its state for its maker.
+fn of_reasoning(reasoning: &Reasoning<'_>) -> (Option<String>, Option<String>) {
+    let Reasoning { text, summary, signature, encrypted } = reasoning;
+    let shown: String = summary.iter().chain([text]).map(|part| &**part).collect();
+    let opened =
+        |state: &Opaque<'_>| Opaque::from_client(state.dialect, state.data.clone().into_owned()).data.to_string();
+    let state = encrypted.as_ref().or(signature.as_ref()).map(opened);
+    (Some(shown).filter(|shown| !shown.is_empty()), state.filter(|data| !data.is_empty()))
 }
 
 /// The tools that may be called and whether one must be. A dialect that cannot name a tool may leave the others out, one that
@@ -161,10 +229,12 @@ fn of_tool(f: &mut Features, tool: &Tool<'_>) {
 /// Everything that `response` says.
 pub fn of_response(response: &Response<'_>) -> Features {
     let mut f = Features::new();
-    add(&mut f, "answer.choices", response.choices.len());
-    for choice in &response.choices {
+    let Response { dialect: _, id: _, model: _, created: _, choices, usage, service_tier, extras: _ } = response;
+    add(&mut f, "answer.choices", choices.len());
+    add_some(&mut f, "answer.service_tier", service_tier.as_ref());
+    for Choice { blocks, stop, logprobs, extras: _ } in choices {
         let mut text = String::new();
-        for block in &choice.blocks {
+        for block in blocks {
             match &block.content {
                 Content::Text(part) => {
                     text.push_str(&part.text);
@@ -174,11 +244,7 @@ pub fn of_response(response: &Response<'_>) -> Features {
                 }
                 Content::Refusal(part) => text.push_str(part),
                 Content::Reasoning(reasoning) => {
-                    let summary: String = reasoning.summary.iter().map(|part| &**part).collect();
-                    let shown = [summary.as_str(), &reasoning.text].concat();
-                    if !shown.is_empty() {
-                        add(&mut f, "answer.reasoning", shown);
-                    }
+                    add_some(&mut f, "answer.reasoning", of_reasoning(reasoning).0);
                 }
                 Content::ToolCall(call) => {
                     add(
@@ -187,24 +253,92 @@ pub fn of_response(response: &Response<'_>) -> Features {
                         format!("{} {} {}", call.id, call.name, arguments(&call.arguments)),
                     );
                 }
-                Content::Media(media) => add(&mut f, &format!("answer.{}", media.kind.as_str()), of_media(media)),
+                Content::Media(media) => {
+                    // What a sound is made of is not always told.
+                    let of_sound = Media { mime: None, ..(**media).clone() };
+                    let told = if media.kind == MediaKind::Audio { of_media(&of_sound) } else { of_media(media) };
+                    add(&mut f, &format!("answer.{}", media.kind.as_str()), told);
+                    text.push_str(media.transcript.as_deref().unwrap_or_default());
+                }
                 Content::ToolResult(_) => add(&mut f, "answer.tool_result", "result"),
                 Content::Foreign(foreign) => add(&mut f, &format!("answer.{}", foreign.kind), foreign.raw.get()),
             }
         }
         add(&mut f, "answer.text", text);
-        add(&mut f, "answer.stop", stop_class(choice.stop.reason));
+        add(&mut f, "answer.stop", stop_class(stop.reason));
+        add_some(&mut f, "answer.stop_sequence", stop.sequence.as_ref());
         let logprobs: Vec<String> =
-            choice.logprobs.iter().map(|token| format!("{}={:.3}", token.token, token.logprob)).collect();
+            logprobs.iter().map(|token| format!("{}={:.3}", token.token, token.logprob)).collect();
         if !logprobs.is_empty() {
             add(&mut f, "answer.logprobs", logprobs.join(" "));
         }
     }
-    if let Some(usage) = &response.usage {
-        add_some(&mut f, "answer.usage.input", usage.total_input());
-        add_some(&mut f, "answer.usage.output", usage.total_output());
+    if let Some(usage) = usage {
+        of_usage(&mut f, usage);
     }
     f
+}
+
+/// The parts of a usage that `dialect` has no word for: they are in its totals only.
+pub fn untold_parts(dialect: Dialect) -> &'static [&'static str] {
+    match dialect {
+        Dialect::OpenAiChat | Dialect::OpenAiResponses => &["cache_write_1h"],
+        Dialect::Anthropic => &["audio_input", "audio_output", "image_input", "image_output"],
+        Dialect::Gemini => &["cache_write", "cache_write_1h", "web_searches"],
+        Dialect::Bedrock => {
+            &["audio_input", "audio_output", "image_input", "image_output", "reasoning", "web_searches"]
+        }
+        Dialect::Cohere | Dialect::Own(_) => &[
+            "audio_input",
+            "audio_output",
+            "cache_write",
+            "cache_write_1h",
+            "image_input",
+            "image_output",
+            "reasoning",
+            "web_searches",
+        ],
+    }
+}
+
+/// The totals, and the parts of them.
+fn of_usage(f: &mut Features, usage: &Usage) {
+    let Usage {
+        // What is in no other part.
+        input: _,
+        output: _,
+        cache_read,
+        cache_write_5m: _,
+        cache_write_1h,
+        audio_input,
+        image_input,
+        reasoning,
+        audio_output,
+        image_output,
+        web_searches,
+        // No consumption of a chat, or what no dialect tells its clients.
+        audio_input_ms: _,
+        search_units: _,
+        characters: _,
+        images: _,
+        other_models: _,
+        charged: _,
+    } = usage;
+    add_some(f, "answer.usage.input", usage.total_input());
+    add_some(f, "answer.usage.output", usage.total_output());
+    for (name, count) in [
+        ("cache_read", *cache_read),
+        ("cache_write", usage.total_cache_write()),
+        ("cache_write_1h", *cache_write_1h),
+        ("audio_input", *audio_input),
+        ("image_input", *image_input),
+        ("reasoning", *reasoning),
+        ("audio_output", *audio_output),
+        ("image_output", *image_output),
+        ("web_searches", *web_searches),
+    ] {
+        add_some(f, &format!("answer.usage.{name}"), count.filter(|count| *count > 0));
+    }
 }
 
 /// Reasons that mean the same to a program: not every dialect tells a stop sequence from the end, or who refused.

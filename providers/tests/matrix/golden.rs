@@ -34,7 +34,7 @@ fn requests(dialect: Dialect) -> String {
         let written = codec(dialect).encode_request(&request, &target(false), &mut losses).unwrap();
         section(scenario, &written, &losses, &features::of_request(&read(dialect, &written, false)))
     };
-    scenarios::requests().into_iter().map(told).collect()
+    scenarios::requests(Dialect::OpenAiChat).into_iter().map(told).collect()
 }
 
 /// As a client gets them, what it cannot be told, and what is read of the same from a provider.

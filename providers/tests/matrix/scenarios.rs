@@ -3,9 +3,9 @@
 use ai_gateway_providers::Dialect;
 use ai_gateway_providers::Usage;
 use ai_gateway_providers::common::{
-    Block, CacheMark, Choice, Citation, Content, CustomTool, Effort, FunctionTool, Json, Media, MediaKind, MediaSource,
-    Message, Reasoning, ReasoningConfig, Request, Response, ResponseFormat, Role, Stop, StopReason, Text, TokenLogprob,
-    Tool, ToolCall, ToolChoice, ToolResult,
+    AudioConfig, Block, CacheConfig, CacheMark, Choice, Citation, Content, CustomTool, Effort, FunctionTool, Json,
+    Media, MediaKind, MediaSource, Message, Opaque, ProviderTag, Reasoning, ReasoningConfig, ReasoningMode, Request,
+    Response, ResponseFormat, Role, Stop, StopReason, Str, Text, TokenLogprob, Tool, ToolCall, ToolChoice, ToolResult,
 };
 
 const PNG: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
@@ -65,8 +65,38 @@ fn chosen(choice: ToolChoice<'static>) -> Request<'static> {
     Request { tools: vec![tool("weather"), tool("time")], tool_choice: Some(choice), ..ask(vec![user("Weather?")]) }
 }
 
-/// The scenarios of requests.
-pub fn requests() -> Vec<(&'static str, Request<'static>)> {
+/// A conversation with a turn of the model that was thought about.
+fn thought(reasoning: Reasoning<'static>) -> Request<'static> {
+    let said = vec![Block::new(Content::Reasoning(Box::new(reasoning))), Block::text("Rain.")];
+    ask(vec![user("Weather?"), say(Role::Assistant, said), user("And tomorrow?")])
+}
+
+/// The same with the state that a client of `from` sends back with it: its provider's own, or that of another one.
+fn proved(from: Dialect, state: Str<'static>) -> Request<'static> {
+    let state = Some(Opaque { dialect: from, provider: None, data: state });
+    let text = "Clouds gather.";
+    thought(match from {
+        Dialect::OpenAiResponses => Reasoning { summary: vec![text.into()], encrypted: state, ..Reasoning::default() },
+        _ => Reasoning { text: text.into(), signature: state, ..Reasoning::default() },
+    })
+}
+
+/// The scenarios of requests of clients that speak `from`.
+pub fn requests(from: Dialect) -> Vec<(&'static str, Request<'static>)> {
+    let mut requests = in_any_dialect();
+    let other = if from == Dialect::Gemini { Dialect::Anthropic } else { Dialect::Gemini };
+    let ticket = Opaque::made_by(other, Some(ProviderTag::of("upstream")), "c3RhdGU=".into());
+    requests.extend([
+        ("reasoning and its maker's proof", proved(from, "c3RhdGU=".into())),
+        ("reasoning and another maker's proof", proved(from, ticket.for_client(from).into_owned())),
+    ]);
+    for (_, request) in &mut requests {
+        request.dialect = from;
+    }
+    requests
+}
+
+fn in_any_dialect() -> Vec<(&'static str, Request<'static>)> {
     let text = ask(vec![user("Hello, \"world\" \\ \u{1F389}\n")]);
     let turns = Request {
         system: vec![Block::text("Be brief.")],
@@ -142,7 +172,11 @@ pub fn requests() -> Vec<(&'static str, Request<'static>)> {
         ..ask(vec![user("Think")])
     };
     let budget = Request {
-        reasoning: Some(ReasoningConfig { budget: Some(2048), ..ReasoningConfig::default() }),
+        reasoning: Some(ReasoningConfig {
+            mode: Some(ReasoningMode::Enabled),
+            budget: Some(2048),
+            ..ReasoningConfig::default()
+        }),
         max_tokens: Some(40_000),
         ..ask(vec![user("Think")])
     };
@@ -150,6 +184,26 @@ pub fn requests() -> Vec<(&'static str, Request<'static>)> {
         ask(vec![user("Do"), say(Role::Assistant, vec![Block::new(Content::Refusal("No.".into()))]), user("Why?")]);
     let middle = ask(vec![user("One"), say(Role::Developer, vec![Block::text("Now rhyme.")]), user("Two")]);
     let single = Request { parallel_tool_calls: Some(false), ..chosen(ToolChoice::Auto) };
+    let made_of = |change: fn(&mut FunctionTool<'static>)| {
+        let mut weather = tool("weather");
+        if let Tool::Function(tool) = &mut weather {
+            change(tool);
+        }
+        Request { tools: vec![weather], ..ask(vec![user("Weather?")]) }
+    };
+    let spoken = Request {
+        modalities: vec!["text".into(), "audio".into()],
+        audio: Some(AudioConfig { voice: Some("alloy".into()), format: Some("wav".into()) }),
+        ..ask(vec![user("Say it")])
+    };
+    let named = ask(vec![Message { name: Some("ada".into()), ..user("I am Ada.") }]);
+    let cache = CacheConfig {
+        automatic: Some(CacheMark::default()),
+        key: Some("team-a".into()),
+        retention: Some("24h".into()),
+        content: None,
+    };
+    let caching = Request { cache, ..ask(vec![user("Go")]) };
     let allowed = ToolChoice::Allowed { names: vec!["weather".into()], required: true };
     vec![
         ("text", text),
@@ -184,6 +238,12 @@ pub fn requests() -> Vec<(&'static str, Request<'static>)> {
         ("cache marks", marks),
         ("settings", settings),
         ("refusal in the history", refused),
+        ("reasoning in the history", thought(Reasoning { text: "Clouds gather.".into(), ..Reasoning::default() })),
+        ("strict tool", made_of(|tool| tool.strict = Some(true))),
+        ("cached tool", made_of(|tool| tool.cache = Some(CacheMark::default()))),
+        ("audio asked for", spoken),
+        ("speaker's name", named),
+        ("cache settings", caching),
     ]
 }
 
@@ -217,6 +277,32 @@ pub fn responses() -> Vec<(&'static str, Response<'static>)> {
     let mut probable = answer(vec![Block::text("Hi")], StopReason::End);
     probable.choices[0].logprobs =
         vec![TokenLogprob { token: "Hi".into(), logprob: -0.5, bytes: Some(b"Hi".to_vec()), top: Vec::new() }];
+    let spoken = Media {
+        kind: MediaKind::Audio,
+        mime: Some("audio/wav".into()),
+        source: MediaSource::Data(WAV.into()),
+        transcript: Some("Hello".into()),
+        ..Media::default()
+    };
+    // Some dialects find it by its id in the next turn.
+    let spoken = Block { id: Some("audio_1".into()), ..Block::new(Content::Media(Box::new(spoken))) };
+    let mut stopped = answer(vec![text()], StopReason::StopSequence);
+    stopped.choices[0].stop.sequence = Some("END".into());
+    let mut counted = answer(vec![text()], StopReason::End);
+    counted.service_tier = Some("flex".into());
+    counted.usage = Some(Usage {
+        input: Some(10),
+        cache_read: Some(5),
+        cache_write_5m: Some(3),
+        cache_write_1h: Some(2),
+        audio_input: Some(4),
+        image_input: Some(6),
+        output: Some(7),
+        reasoning: Some(8),
+        audio_output: Some(9),
+        web_searches: Some(1),
+        ..Usage::default()
+    });
     let mut thinking = answer(vec![Block::new(Content::Reasoning(Box::new(thought))), text()], StopReason::End);
     thinking.usage = Some(Usage { reasoning: Some(3), ..thinking.usage.unwrap() });
     let mut two = answer(vec![Block::text("first")], StopReason::End);
@@ -242,6 +328,9 @@ pub fn responses() -> Vec<(&'static str, Response<'static>)> {
         ("citations", answer(vec![Block::new(Content::Text(cited))], StopReason::End)),
         ("logprobs", probable),
         ("two choices", two),
+        ("met stop sequence", stopped),
+        ("usage of all sorts", counted),
+        ("sound", answer(vec![spoken], StopReason::End)),
         ("image", answer(vec![media(MediaKind::Image, "image/png", MediaSource::Data(PNG.into()))], StopReason::End)),
     ]
 }

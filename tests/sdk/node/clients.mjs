@@ -36,12 +36,15 @@ const stopOf = (word) => Object.keys(STOPS).find((reason) => STOPS[reason].inclu
 const parsed = (text) => (typeof text === "string" ? JSON.parse(text || "{}") : text);
 const sum = (...counts) => counts.reduce((all, count) => all + (count ?? 0), 0);
 
-function summary(text, reasoning, calls, word, input, output) {
+/** A usage with what the client has words for; what it does not tell is 0. */
+const counted = (counts) => Object.fromEntries(Object.entries(counts).map(([name, count]) => [name, count ?? 0]));
+
+function summary(text, reasoning, calls, word, usage) {
   const all = calls.map(([id, name, text]) => ({ id, name, arguments: parsed(text) }));
   const stop = all.length > 0 && stopOf(word) === "end" ? "tool_calls" : stopOf(word);
   // Where parts of the reasoning are set apart is not compared.
   const joined = reasoning.replace(/[\r\n]+/g, "");
-  return { text, reasoning: joined, calls: all, stop, usage: { input: input ?? 0, output: output ?? 0 } };
+  return { text, reasoning: joined, calls: all, stop, usage: counted(usage) };
 }
 
 const joined = (list, kind, field) => list.filter((block) => block.type === kind).map((block) => block[field]).join("");
@@ -51,7 +54,13 @@ function openAiChat() {
   const sumUp = ({ choices: [{ message, finish_reason }], usage }, reasoning) => {
     const calls = (message.tool_calls ?? []).map((call) => [call.id, call.function.name, call.function.arguments]);
     const text = message.content ?? message.refusal ?? "";
-    return summary(text, reasoning ?? "", calls, finish_reason, usage?.prompt_tokens, usage?.completion_tokens);
+    return summary(text, reasoning ?? "", calls, finish_reason, {
+      input: usage?.prompt_tokens,
+      output: usage?.completion_tokens,
+      cached: usage?.prompt_tokens_details?.cached_tokens,
+      cache_write: usage?.prompt_tokens_details?.cache_write_tokens,
+      reasoning: usage?.completion_tokens_details?.reasoning_tokens,
+    });
   };
   return {
     error: openai.APIError,
@@ -80,7 +89,13 @@ function openAiResponses() {
     const calls = output.filter((item) => item.type === "function_call");
     const uses = calls.map((call) => [call.call_id, call.name, call.arguments]);
     const word = incomplete_details?.reason ?? status;
-    return summary(text, reasoning.join(""), uses, word, usage?.input_tokens, usage?.output_tokens);
+    return summary(text, reasoning.join(""), uses, word, {
+      input: usage?.input_tokens,
+      output: usage?.output_tokens,
+      cached: usage?.input_tokens_details?.cached_tokens,
+      cache_write: usage?.input_tokens_details?.cache_write_tokens,
+      reasoning: usage?.output_tokens_details?.reasoning_tokens,
+    });
   };
   return {
     error: openai.APIError,
@@ -95,7 +110,13 @@ function anthropicMessages() {
     const calls = content.filter((block) => block.type === "tool_use").map(({ id, name, input }) => [id, name, input]);
     const input = sum(usage.input_tokens, usage.cache_creation_input_tokens, usage.cache_read_input_tokens);
     const [text, reasoning] = [joined(content, "text", "text"), joined(content, "thinking", "thinking")];
-    return summary(text, reasoning, calls, stop_reason, input, usage.output_tokens);
+    return summary(text, reasoning, calls, stop_reason, {
+      input,
+      output: usage.output_tokens,
+      cached: usage.cache_read_input_tokens,
+      cache_write: usage.cache_creation_input_tokens,
+      reasoning: usage.output_tokens_details?.thinking_tokens,
+    });
   };
   const request = (model) => ({ model, messages, max_tokens: 1000 });
   return {
@@ -118,7 +139,8 @@ function gemini() {
     const usage = answers.findLast((answer) => answer.usageMetadata)?.usageMetadata ?? {};
     const input = sum(usage.promptTokenCount, usage.toolUsePromptTokenCount);
     const output = sum(usage.candidatesTokenCount, usage.thoughtsTokenCount);
-    return summary(texts(false).join(""), texts(true).join(""), calls, word, input, output);
+    const [cached, reasoning] = [usage.cachedContentTokenCount, usage.thoughtsTokenCount];
+    return summary(texts(false).join(""), texts(true).join(""), calls, word, { input, output, cached, reasoning });
   };
   return {
     error: google.ApiError,
@@ -131,8 +153,8 @@ function gemini() {
   };
 }
 
-/** Vercel's `ai` with one of its providers. It knows only calls of tools that it was given. */
-function vercel(provider) {
+/** Vercel's `ai` with one of its providers, and which parts of a usage that tells. It knows only calls of tools that it was given. */
+function vercel(provider, parts) {
   const sumUp = async (answer) => {
     const [text, reasoning, uses, word, usage] = await Promise.all([
       answer.text,
@@ -142,7 +164,17 @@ function vercel(provider) {
       answer.usage,
     ]);
     const calls = uses.filter((use) => !use.providerExecuted).map((use) => [use.toolCallId, use.toolName, use.input]);
-    return summary(text, reasoning ?? "", calls, word, usage.inputTokens, usage.outputTokens);
+    const told = {
+      cached: usage.inputTokenDetails.cacheReadTokens,
+      cache_write: usage.inputTokenDetails.cacheWriteTokens,
+      reasoning: usage.outputTokenDetails.reasoningTokens,
+    };
+    const counts = Object.fromEntries(parts.map((name) => [name, told[name]]));
+    return summary(text, reasoning ?? "", calls, word, {
+      input: usage.inputTokens,
+      output: usage.outputTokens,
+      ...counts,
+    });
   };
   const request = (model, names) => {
     const inputSchema = ai.jsonSchema({ type: "object", properties: {} });
@@ -164,10 +196,16 @@ function vercel(provider) {
 
 const { baseURL, apiKey } = sdk("/v1");
 const vercelProviders = {
-  "openai-chat": compatible.createOpenAICompatible({ name: "gateway", baseURL, apiKey, includeUsage: true }),
-  "openai-responses": aiOpenai.createOpenAI({ baseURL, apiKey }).responses,
-  anthropic: aiAnthropic.createAnthropic({ baseURL, apiKey }),
-  gemini: aiGoogle.createGoogleGenerativeAI({ baseURL: `${GATEWAY_URL}/v1beta`, apiKey }),
+  "openai-chat": [
+    compatible.createOpenAICompatible({ name: "gateway", baseURL, apiKey, includeUsage: true }),
+    ["cached", "reasoning"],
+  ],
+  "openai-responses": [aiOpenai.createOpenAI({ baseURL, apiKey }).responses, ["cached", "cache_write", "reasoning"]],
+  anthropic: [aiAnthropic.createAnthropic({ baseURL, apiKey }), ["cached", "cache_write", "reasoning"]],
+  gemini: [
+    aiGoogle.createGoogleGenerativeAI({ baseURL: `${GATEWAY_URL}/v1beta`, apiKey }),
+    ["cached", "reasoning"],
+  ],
 };
 
 /** Name of the client, its dialect, and its two ways to ask. */
@@ -176,7 +214,7 @@ export const clients = [
   ["openai", "openai-responses", openAiResponses()],
   ["anthropic", "anthropic", anthropicMessages()],
   ["google", "gemini", gemini()],
-  ...Object.entries(vercelProviders).map(([dialect, provider]) => ["ai", dialect, vercel(provider)]),
+  ...Object.entries(vercelProviders).map(([dialect, [provider, parts]]) => ["ai", dialect, vercel(provider, parts)]),
 ];
 
 /** The summary, or message and status of the SDK's own error; anything else is thrown. */

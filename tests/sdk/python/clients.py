@@ -17,11 +17,18 @@ from botocore.config import Config
 from google import genai
 from google.genai import errors as genai_errors
 
-from expect import openai_text, stop, summary
+from expect import counted, openai_text, stop, summary, told
 from support import GATEWAY, KEY
 
 HELLO = [{"role": "user", "content": "Hello there"}]
 TIMEOUT = 30
+
+
+def field(of, *names):
+    """What an SDK's object has under these names; None if there is none."""
+    for name in names:
+        of = getattr(of, name, None)
+    return of
 
 
 class Client:
@@ -68,7 +75,15 @@ class OpenAiChat(Client):
         return self.summary(message, message.content or message.refusal, calls, ended, snapshot.usage)
 
     def summary(self, message, text, calls, ended, usage):
-        counts = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
+        heard = field(usage, "prompt_tokens_details")
+        counts = counted(
+            field(usage, "prompt_tokens"),
+            field(usage, "completion_tokens"),
+            cached=field(heard, "cached_tokens"),
+            cache_write=field(heard, "cache_write_tokens"),
+            reasoning=field(usage, "completion_tokens_details", "reasoning_tokens"),
+        )
+        counts = told("openai-chat", counts)
         return summary(text or "", getattr(message, "reasoning_content", None) or "", calls, stop(ended), counts)
 
 
@@ -104,8 +119,15 @@ class OpenAiResponses(Client):
         reasoning = "".join(p.text for item in thoughts for p in [*(item.summary or []), *(item.content or [])])
         calls = [(item.call_id, item.name, item.arguments) for item in items if item.type == "function_call"]
         word = answer.incomplete_details.reason if answer.incomplete_details else answer.status
-        counts = (answer.usage.input_tokens, answer.usage.output_tokens) if answer.usage else (0, 0)
-        return summary(text, reasoning, calls, stop(word), counts)
+        heard = field(answer.usage, "input_tokens_details")
+        counts = counted(
+            field(answer.usage, "input_tokens"),
+            field(answer.usage, "output_tokens"),
+            cached=field(heard, "cached_tokens"),
+            cache_write=field(heard, "cache_write_tokens"),
+            reasoning=field(answer.usage, "output_tokens_details", "reasoning_tokens"),
+        )
+        return summary(text, reasoning, calls, stop(word), told("openai-responses", counts))
 
 
 def item_text(item):
@@ -131,7 +153,14 @@ class Anthropic(Client):
         calls = [(block.id, block.name, block.input) for block in answer.content if block.type == "tool_use"]
         usage = answer.usage
         given = usage.input_tokens + (usage.cache_creation_input_tokens or 0) + (usage.cache_read_input_tokens or 0)
-        return summary(text, reasoning, calls, stop(answer.stop_reason), (given, usage.output_tokens))
+        counts = counted(
+            given,
+            usage.output_tokens,
+            cached=usage.cache_read_input_tokens,
+            cache_write=usage.cache_creation_input_tokens,
+            reasoning=field(usage, "output_tokens_details", "thinking_tokens"),
+        )
+        return summary(text, reasoning, calls, stop(answer.stop_reason), told("anthropic", counts))
 
 
 class Gemini(Client):
@@ -162,11 +191,14 @@ class Gemini(Client):
                         text += part.text
                     if call := part.function_call:
                         calls.append((call.id, call.name, call.args or {}))
-        counts = (0, 0)
-        if usage:
-            given = (usage.prompt_token_count or 0) + (usage.tool_use_prompt_token_count or 0)
-            counts = given, (usage.candidates_token_count or 0) + (usage.thoughts_token_count or 0)
-        return summary(text, reasoning, calls, stop(ended), counts)
+        count = lambda *names: sum(field(usage, name) or 0 for name in names)
+        counts = counted(
+            count("prompt_token_count", "tool_use_prompt_token_count"),
+            count("candidates_token_count", "thoughts_token_count"),
+            cached=count("cached_content_token_count"),
+            reasoning=count("thoughts_token_count"),
+        )
+        return summary(text, reasoning, calls, stop(ended), told("gemini", counts))
 
     def status(self, error):
         return error.code
@@ -217,8 +249,14 @@ class Bedrock(Client):
         calls = [(use["toolUseId"], use["name"], use["input"]) for use in uses]
         usage = usage or {}
         given = ["inputTokens", "cacheReadInputTokens", "cacheWriteInputTokens"]
-        counts = sum(usage.get(name, 0) for name in given), usage.get("outputTokens", 0)
-        return summary(text, "".join(t.get("text", "") for t in thoughts), calls, stop(ended), counts)
+        counts = counted(
+            sum(usage.get(name, 0) for name in given),
+            usage.get("outputTokens"),
+            cached=usage.get("cacheReadInputTokens"),
+            cache_write=usage.get("cacheWriteInputTokens"),
+        )
+        reasoning = "".join(thought.get("text", "") for thought in thoughts)
+        return summary(text, reasoning, calls, stop(ended), told("bedrock", counts))
 
     def status(self, error):
         return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
@@ -261,9 +299,11 @@ class Cohere(Client):
         return self.summary(text, reasoning, calls.values(), ended, usage)
 
     def summary(self, text, reasoning, calls, ended, usage):
-        billed = usage.billed_units if usage else None
-        counts = (billed.input_tokens, billed.output_tokens) if billed else (0, 0)
-        return summary(text, reasoning, calls, stop(ended), counts)
+        billed = field(usage, "billed_units")
+        counts = counted(
+            field(billed, "input_tokens"), field(billed, "output_tokens"), cached=field(usage, "cached_tokens")
+        )
+        return summary(text, reasoning, calls, stop(ended), told("cohere", counts))
 
 
 def all_clients():

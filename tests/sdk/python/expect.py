@@ -2,10 +2,12 @@
 
 A recording is summed up as what every dialect can say:
 
-    {"text": str, "reasoning": str, "calls": [{"id", "name", "arguments"}], "stop": str, "usage": {"input", "output"}}
+    {"text": str, "reasoning": str, "calls": [{"id", "name", "arguments"}], "stop": str,
+     "usage": {"input", "output", "cached", "cache_write", "reasoning"}}
 
 or, when it is an error or breaks off with one, as `{"error": str}`, its message, with the HTTP `status` if it has one.
-`stop` is one of `end`, `length`, `tool_calls`, `refused` and `other`; `usage` has totals, cache and reasoning included.
+`stop` is one of `end`, `length`, `tool_calls`, `refused` and `other`; `usage` has the totals, cache and reasoning included,
+and what of them was read from the provider's cache, was written to it, and is reasoning.
 A call's id is None where the provider gave none, and then any will do.
 
 `python expect.py FILE` writes all of them for the Node suite.
@@ -19,9 +21,24 @@ from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parents[4] / "shared/conformance/recordings"
 DIALECTS = ["openai-chat", "openai-responses", "anthropic", "gemini", "bedrock", "cohere"]
+# What a dialect has words for, beside the totals.
+PARTS = {
+    "openai-chat": ["cached", "cache_write", "reasoning"],
+    "openai-responses": ["cached", "cache_write", "reasoning"],
+    "anthropic": ["cached", "cache_write", "reasoning"],
+    "gemini": ["cached", "reasoning"],
+    "bedrock": ["cached", "cache_write"],
+    "cohere": ["cached"],
+}
 
 
-def summary(text="", reasoning="", calls=(), stop="other", usage=(0, 0)):
+def counted(input=0, output=0, **parts):
+    """A usage; what is not told is 0."""
+    counts = {"input": input, "output": output, "cached": 0, "cache_write": 0, "reasoning": 0} | parts
+    return {name: int(count or 0) for name, count in counts.items()}
+
+
+def summary(text="", reasoning="", calls=(), stop="other", usage=None):
     # Dialects set parts of the reasoning apart in their own ways; where is not compared.
     reasoning = "".join(reasoning.splitlines())
     parsed = lambda text: json.loads(text or "{}") if isinstance(text, str) else text
@@ -33,7 +50,7 @@ def summary(text="", reasoning="", calls=(), stop="other", usage=(0, 0)):
         "reasoning": reasoning,
         "calls": calls,
         "stop": stop,
-        "usage": {"input": int(usage[0] or 0), "output": int(usage[1] or 0)},
+        "usage": usage or counted(),
     }
 
 
@@ -60,7 +77,19 @@ def events(body):
 def openai_usage(usage):
     given, made = usage.get("prompt_tokens", 0), usage.get("completion_tokens", 0)
     # xAI and Gemini's OpenAI endpoint leave the reasoning out of the completion but not out of the total.
-    return given, max(made, usage.get("total_tokens", 0) - given)
+    hidden = max(0, usage.get("total_tokens", 0) - given - made)
+    heard = usage.get("prompt_tokens_details") or {}
+    said = usage.get("completion_tokens_details") or {}
+    elsewhere = ("prompt_cache_hit_tokens", "num_cached_tokens", "cached_tokens")
+    cached = heard.get("cached_tokens") or next((usage[name] for name in elsewhere if usage.get(name)), 0)
+    reasoning = said.get("reasoning_tokens") or usage.get("reasoning_tokens") or hidden
+    return counted(
+        given,
+        made + hidden,
+        cached=min(cached, given),
+        cache_write=heard.get("cache_write_tokens"),
+        reasoning=min(reasoning, made + hidden),
+    )
 
 
 def openai_text(content):
@@ -80,7 +109,7 @@ def openai_reasoning(message):
 
 def openai_chat(answers, streamed):
     """A stream's chunks, or the whole answer as the only chunk."""
-    text, reasoning, calls, ended, usage = "", "", [], None, (0, 0)
+    text, reasoning, calls, ended, usage = "", "", [], None, None
     for answer in answers:
         if answer.get("error"):
             return {"error": answer["error"]["message"]}
@@ -114,8 +143,18 @@ def openai_responses(answer):
         elif item["type"] == "function_call":
             calls.append((item["call_id"], item["name"], item["arguments"]))
     word = (answer.get("incomplete_details") or {}).get("reason") or answer["status"]
-    usage = answer.get("usage") or {"input_tokens": 0, "output_tokens": 0}
-    return summary(text, "".join(reasoning), calls, stop(word), (usage["input_tokens"], usage["output_tokens"]))
+    return summary(text, "".join(reasoning), calls, stop(word), responses_usage(answer.get("usage") or {}))
+
+
+def responses_usage(usage):
+    heard, said = usage.get("input_tokens_details") or {}, usage.get("output_tokens_details") or {}
+    return counted(
+        usage.get("input_tokens"),
+        usage.get("output_tokens"),
+        cached=heard.get("cached_tokens"),
+        cache_write=heard.get("cache_write_tokens"),
+        reasoning=said.get("reasoning_tokens"),
+    )
 
 
 def anthropic(answer):
@@ -123,7 +162,13 @@ def anthropic(answer):
     calls = [(b["id"], b["name"], b["input"]) for b in answer["content"] if b["type"] == "tool_use"]
     usage = answer["usage"]
     given = ["input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens"]
-    counts = sum(usage.get(name) or 0 for name in given), usage["output_tokens"]
+    counts = counted(
+        sum(usage.get(name) or 0 for name in given),
+        usage["output_tokens"],
+        cached=usage.get("cache_read_input_tokens"),
+        cache_write=usage.get("cache_creation_input_tokens"),
+        reasoning=(usage.get("output_tokens_details") or {}).get("thinking_tokens"),
+    )
     return summary(said("text", "text"), said("thinking", "thinking"), calls, stop(answer["stop_reason"]), counts)
 
 
@@ -164,7 +209,12 @@ def gemini(answers):
                 if call := part.get("functionCall"):
                     calls.append((call.get("id"), call["name"], call.get("args") or {}))
     count = lambda *names: sum(usage.get(name) or 0 for name in names)
-    counts = count("promptTokenCount", "toolUsePromptTokenCount"), count("candidatesTokenCount", "thoughtsTokenCount")
+    counts = counted(
+        count("promptTokenCount", "toolUsePromptTokenCount"),
+        count("candidatesTokenCount", "thoughtsTokenCount"),
+        cached=count("cachedContentTokenCount"),
+        reasoning=count("thoughtsTokenCount"),
+    )
     return summary(text, reasoning, calls, stop(ended), counts)
 
 
@@ -177,7 +227,12 @@ def bedrock(answer):
             calls.append((use["toolUseId"], use["name"], use["input"]))
     usage = answer["usage"]
     given = ["inputTokens", "cacheReadInputTokens", "cacheWriteInputTokens"]
-    counts = sum(usage.get(name) or 0 for name in given), usage["outputTokens"]
+    counts = counted(
+        sum(usage.get(name) or 0 for name in given),
+        usage["outputTokens"],
+        cached=usage.get("cacheReadInputTokens"),
+        cache_write=usage.get("cacheWriteInputTokens"),
+    )
     return summary(text, reasoning, calls, stop(answer["stopReason"]), counts)
 
 
@@ -207,11 +262,15 @@ def bedrock_stream(encoded):
 
 
 def cohere(answer):
-    message, usage = answer["message"], answer["usage"]["billed_units"]
+    message, usage = answer["message"], answer["usage"]
+    billed, tokens = usage["billed_units"], usage.get("tokens") or {}
     said = lambda kind: "".join(part[kind] for part in message.get("content") or [] if part["type"] == kind)
     calls = [(c["id"], c["function"]["name"], c["function"]["arguments"]) for c in message.get("tool_calls") or []]
     text = said("text") + (message.get("tool_plan") or "")
-    counts = usage["input_tokens"], usage["output_tokens"]
+    # What is cached is of all tokens, which has the preamble that is not billed: so much of the billed ones is certain.
+    anew = tokens.get("input_tokens", 0) - (usage.get("cached_tokens") or 0)
+    cached = max(0, billed["input_tokens"] - anew) if usage.get("cached_tokens") else 0
+    counts = counted(billed["input_tokens"], billed["output_tokens"], cached=cached)
     return summary(text, said("thinking"), calls, stop(answer["finish_reason"]), counts)
 
 
@@ -267,9 +326,16 @@ EXCEPTIONS = [
 ]
 
 
+def told(client, usage):
+    """What of a usage the dialect `client` has words for."""
+    return {name: usage[name] for name in ["input", "output", *PARTS[client]]}
+
+
 def expected(recording, client, stream):
     """What a client of dialect `client` must read."""
     result = recording["said"]
+    if "usage" in result:
+        result = result | {"usage": told(client, result["usage"])}
     for clients, when, instead, _why in EXCEPTIONS:
         if client in clients and "error" not in result and when(recording):
             change = instead(stream)

@@ -7,11 +7,10 @@ use http::header::{HeaderName, HeaderValue};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::super::CREDENTIALS;
 use super::super::Context;
 use super::super::attempts::TimeoutsConfig;
 use super::super::models::ModelConfig;
-use super::super::providers::OWN_HEADERS;
+use super::super::providers::harmless_header;
 use super::super::targets::{self, Target};
 use super::super::tree::At;
 use super::Known;
@@ -221,7 +220,7 @@ impl Headers {
     pub(super) fn resolve(self, cx: &mut Context<'_>) -> HeaderEdits {
         let mut edits = HeaderEdits::default();
         for (name, value) in self.set {
-            let Some(name) = header_name(&name, &value, cx) else { continue };
+            let Some(name) = harmless_header(&name, &value, cx) else { continue };
             match HeaderValue::from_str(&value.value) {
                 Ok(mut text) => {
                     text.set_sensitive(true);
@@ -231,24 +230,10 @@ impl Headers {
             }
         }
         for name in self.remove {
-            edits.remove.extend(header_name(&name.value, &name, cx));
+            edits.remove.extend(harmless_header(&name.value, &name, cx));
         }
         edits
     }
-}
-
-fn header_name(name: &str, at: &At<String>, cx: &mut Context<'_>) -> Option<HeaderName> {
-    let Ok(header) = HeaderName::from_bytes(name.as_bytes()) else {
-        cx.report.error(at.span.clone(), format!("`{name}` cannot be the name of a header"), None);
-        return None;
-    };
-    let own = OWN_HEADERS.contains(&header.as_str()) || header == "accept-encoding";
-    if own || CREDENTIALS.contains(&header.as_str()) || header.as_str().starts_with("x-amz-") {
-        let message = format!("`{header}` carries a credential, or the gateway writes it itself");
-        cx.report.error(at.span.clone(), message, "remove it; credentials belong to [providers]");
-        return None;
-    }
-    Some(header)
 }
 
 pub(super) fn field_edits(body: At<Body>, cx: &mut Context<'_>) -> FieldEdits {

@@ -121,7 +121,7 @@ impl Exchange {
             Some(self.as_told(Consumed::reported(observer.own_usage()?), attempt, observer.seen()))
         };
         // Where nothing had been said counts only what the provider itself says it charges for.
-        let blocked = self.upstream_answer.observer.as_ref().is_some_and(|observer| observer.seen().blocked);
+        let blocked = self.upstream_answer.observer.as_ref().is_some_and(|observer| observer.seen().is_blocked());
         let estimated = self.estimate().filter(|consumed| consumed.uncounted.is_some() && !blocked);
         let consumed = estimated.or_else(reported);
         if let Some(attempt) = self.attempts.last_mut() {

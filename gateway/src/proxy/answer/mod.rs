@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use ai_gateway_providers::Operation;
 use ai_gateway_providers::answer::{AnswerForm, Conversion, Observer, with_cost};
-use ai_gateway_providers::error::{ApiError, ErrorKind, encode_stream_error};
+use ai_gateway_providers::error::{ApiError, encode_stream_error};
 use ai_gateway_providers::price::Dollars;
 use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_LENGTH;
@@ -236,7 +236,7 @@ fn failed_before_output(exchange: &Exchange, leaves: bool) -> Option<Outcome> {
             Some(Outcome::StreamError(error.kind))
         }
         // Not before: what it has cost is told behind its end.
-        None if leaves && seen.blocked && exchange.moves_on_when_blocked() => Some(Outcome::Blocked),
+        None if leaves && seen.is_blocked() && exchange.moves_on_when_blocked() => Some(Outcome::Blocked),
         Some(_) | None => seen.cut.then_some(Outcome::Cut),
     }
 }
@@ -249,7 +249,7 @@ fn on_end(body: &mut Option<Bytes>, exchange: &mut Exchange) -> Result<()> {
         exchange.end_attempt(outcome);
     } else if seen.cut {
         exchange.end_attempt(Outcome::Cut);
-        let error = cut_short();
+        let error = ApiError::cut_short();
         if exchange.upstream_answer.form == AnswerForm::Stream {
             *body = Some(append(body.take(), &exchange.error_event(&error)));
         }
@@ -262,11 +262,6 @@ fn on_end(body: &mut Option<Bytes>, exchange: &mut Exchange) -> Result<()> {
     }
     exchange.keep_answer();
     Ok(())
-}
-
-/// The error for an answer that stopped before its end.
-pub fn cut_short() -> ApiError {
-    ApiError::new(ErrorKind::StreamCut, "the provider's answer broke off before it was complete")
 }
 
 fn append(head: Option<Bytes>, tail: &[u8]) -> Bytes {

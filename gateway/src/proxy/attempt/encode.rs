@@ -328,6 +328,11 @@ impl<'a> Writer<'a> {
             asked.go_on_with(said);
         }
         let body = codec(route.dialect).encode_request(&asked, &self.written_for(route), &mut losses)?;
+        // A mistake, or of an API that has another field for what is asked: it would be paid for all the same.
+        if route.dialect != to && asked.messages.is_empty() {
+            let error = ApiError::new(ErrorKind::InvalidRequest, "there are no messages to answer");
+            return Err(error.with_param("messages"));
+        }
         let keeps_items = to == Dialect::OpenAiResponses && route.dialect != to && asked.store != Some(false);
         if route.dialect != to {
             keep_nothing(&mut asked);

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use ai_gateway_providers::Dialect;
 use ai_gateway_providers::codec::Platform;
 use ai_gateway_providers::endpoint::BodyKind;
-use http::HeaderMap;
+use http::header::HeaderName;
 use pingora_error::{Error, ErrorType, Result};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
@@ -17,8 +17,8 @@ use super::outcome::Outcome;
 use crate::proxy::plugins::Run;
 use crate::proxy::{Exchange, plugins, trace};
 
-/// Client headers that mean something to a provider and nothing to an attacker. Everything else stays behind:
-/// credentials, cookies, hop-by-hop headers, the client's own organisation.
+/// Client headers that mean something to any provider and nothing to an attacker. Everything else stays behind (credentials, cookies,
+/// hop-by-hop headers, the client's own organisation), but for what the provider's own `forward` names.
 const FORWARDED: [&str; 12] = [
     "content-type",
     "accept",
@@ -95,7 +95,12 @@ pub fn header_for(
             || (has_version_in_body && name == "anthropic-version")
             || (betas.is_some() && name == "anthropic-beta")
     };
-    forward(&client.headers, &mut header, stays)?;
+    let passes = |name: &HeaderName| {
+        (FORWARDED.contains(&name.as_str()) && !stays(name.as_str())) || provider.forward.contains(name)
+    };
+    for (name, value) in client.headers.iter().filter(|(name, _)| passes(name)) {
+        header.append_header(name, value)?;
+    }
     if let (Some(value), Some(key)) = (client.headers.get(IDEMPOTENCY_KEY), &exchange.key) {
         header.insert_header(IDEMPOTENCY_KEY, idempotency_key(&key.name, value.as_bytes()))?;
     }
@@ -150,13 +155,6 @@ fn idempotency_key(key: &str, value: &[u8]) -> String {
     // No value of a header has a line end.
     let hash = Sha256::new_with_prefix(value).chain_update(b"\n").chain_update(key);
     hex::encode(hash.finalize())
-}
-
-fn forward(from: &HeaderMap, to: &mut RequestHeader, stays: impl Fn(&str) -> bool) -> Result<()> {
-    for (name, value) in from.iter().filter(|(name, _)| FORWARDED.contains(&name.as_str()) && !stays(name.as_str())) {
-        to.append_header(name, value)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -17,7 +17,6 @@ use crate::cache::memory::{Kept, Writer};
 use crate::cache::policy::{self, Asked, Bypass};
 use crate::cache::{Form, Terms, Verdict, is_common, key};
 use crate::proxy::account::{admission, book};
-use crate::proxy::answer::cut_short;
 use crate::proxy::failure::{self, shutting_down};
 use crate::proxy::plugins::{Screener, steering, wants_whole_answers};
 use crate::proxy::reply::Refusal;
@@ -282,7 +281,7 @@ async fn follow(
         Poured::Left => exchange.client_left = true,
         Poured::Ending => failure::tell(session, exchange, shutting_down()).await,
         Poured::Broken => {
-            let error = fill.fault().map_or_else(cut_short, |fault| ApiError::clone(&fault));
+            let error = fill.fault().map_or_else(ApiError::cut_short, |fault| ApiError::clone(&fault));
             break_off(session, exchange, error).await;
         }
         Poured::Behind => {

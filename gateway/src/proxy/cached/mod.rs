@@ -177,7 +177,7 @@ impl Exchange {
         if let Some(error) = &seen.error {
             return lead.fill.spoil(error.clone());
         }
-        let good = (200..300).contains(&self.status) && seen.complete && !seen.cut && !seen.ended_otherwise;
+        let good = (200..300).contains(&self.status) && seen.complete && !seen.cut && seen.end.is_of_model();
         if !good || terms.ttl.is_zero() || self.upstream_answer.form == AnswerForm::Opaque || self.resume.is_some() {
             return;
         }

@@ -127,7 +127,7 @@ async fn run(
             _ if seen.first_output => Ok(()),
             Some(error) => Err(Outcome::StreamError(error.kind)),
             None if seen.cut => Err(Outcome::Cut),
-            None if over && seen.blocked && blocked_fails => Err(Outcome::Blocked),
+            None if over && seen.is_blocked() && blocked_fails => Err(Outcome::Blocked),
             None if over || size > MOST_HELD => Ok(()),
             None => continue,
         };

@@ -1,11 +1,16 @@
 //! Anthropic's Messages: <https://docs.anthropic.com/en/api/messages>, also as Vertex and Bedrock's InvokeModel carry it.
 //!
-//! Read: `wire` (the objects), `block_in`, `request_in`, `response_in`, `stream_in` (`invoke`: in Bedrock's frames). Written: `block_out` (the blocks), `request_out` with
-//! `messages_out`, `marks`, `tools_out` and `thinking_out`, `response_out`, `stream_out` with `event_out`, `usage`.
+//! | file | subject |
+//! |---|---|
+//! | `wire` | objects as they are read |
+//! | `block_in`, `block_out` | content blocks |
+//! | `request_in`, `request_out`, `messages_out`, `marks`, `tools_out`, `thinking_out` | requests |
+//! | `response_in`, `response_out`, `usage` | whole answers |
+//! | `stream_in`, `stream_out`, `event_out`, `invoke` | streams, also in Bedrock's frames |
 //!
 //! Of answers the following is not kept, as bookkeeping: `type`, `role`, fields that are `null`, and in `usage` what has no bucket
-//! (`inference_geo`, `speed`, `web_fetch_requests`); `iterations` are counted and not kept. Of requests `"type": "custom"` of a tool, and that a text was a string or a list of one
-//! block; the old `output_format` is written as `output_config.format`.
+//! (`inference_geo`, `speed`, `web_fetch_requests`); `iterations` are counted and not kept. Of requests `"type": "custom"` of a tool,
+//! and that a text was a string or a list of one block; the old `output_format` is written as `output_config.format`.
 
 mod block_in;
 mod block_out;
@@ -26,7 +31,7 @@ mod tools_out;
 mod usage;
 mod wire;
 
-pub(crate) use self::response_in::is_explanation;
+pub(crate) use self::response_in::{is_explanation, stop};
 use super::sse::SseDecoder;
 use super::{Call, Client, Codec, Maker, Platform, StreamDecoder, StreamEncoder, Target};
 use crate::common::{Losses, Request, Response};

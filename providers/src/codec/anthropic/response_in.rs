@@ -95,7 +95,7 @@ pub(super) fn explained(text: String) -> Block<'static> {
 }
 
 /// Why an answer ended: <https://docs.anthropic.com/en/api/handling-stop-reasons>.
-pub(super) fn stop<'a>(reason: Option<Str<'a>>, sequence: Option<Str<'a>>) -> Stop<'a> {
+pub(crate) fn stop<'a>(reason: Option<Str<'a>>, sequence: Option<Str<'a>>) -> Stop<'a> {
     let Some(word) = reason else { return Stop { sequence, ..Stop::default() } };
     let reason = match &*word {
         "end_turn" => StopReason::End,

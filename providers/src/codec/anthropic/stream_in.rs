@@ -4,7 +4,7 @@ use bounded_static::IntoBoundedStatic as _;
 use serde_json::value::RawValue;
 
 use super::super::Sink;
-use super::super::sse::{EventRules, cut};
+use super::super::sse::EventRules;
 use super::OWN;
 use super::block_in::{Side, read_block, read_citation};
 use super::response_in::{explained, explanation, has_words, of_stop, read_usage, report, said, service_tier, stop};
@@ -245,7 +245,7 @@ impl Rules {
     /// The end marker. Without a stop reason before it, or with events that could not be read, the answer is not whole.
     fn finish(&mut self, sink: Sink<'_>) {
         let (Some(stop), false) = (self.stop.take(), self.damaged) else {
-            return sink(Event::Error(if self.damaged { unreadable() } else { cut() }));
+            return sink(Event::Error(if self.damaged { unreadable() } else { ApiError::cut_short() }));
         };
         while !self.open.is_empty() {
             self.close(0, sink);
@@ -288,7 +288,7 @@ impl EventRules for Rules {
     }
 
     fn on_end(&mut self, sink: Sink<'_>) {
-        sink(Event::Error(cut()));
+        sink(Event::Error(ApiError::cut_short()));
     }
 
     fn has_stopped(&self) -> bool {

@@ -172,6 +172,7 @@ pub(super) fn encode(response: &Response<'_>, _: &Client, losses: &mut Losses) -
         losses.note_if(!logprobs.is_empty(), "answer.logprobs");
         losses.note_extras("answer.", extras);
         stop_reason = stop_word(stop, own, losses);
+        losses.note_if(!own && stop.sequence.is_some(), "answer.stop_sequence");
         for block in blocks {
             write_block(block, own, &mut content, losses);
         }

@@ -11,7 +11,7 @@
 //! |---|---|
 //! | `wire`, `write` | the wire format as it is read, as it is written |
 //! | `read`, `parts` | content blocks in, and out as far as requests and answers agree |
-//! | `request_in`, `request_out`, `messages`, `tools`, `family`, `media` | requests |
+//! | `request_in`, `request_out`, `messages`, `tools`, `family`, `media`, `nova` | requests |
 //! | `answer`, `stream_in`, `stream_out`, `events` | answers, whole and streamed |
 
 mod answer;

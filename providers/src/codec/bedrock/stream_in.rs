@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::wire;
 use super::{OWN, answer, media, read};
 use crate::codec::wire::read_answer;
-use crate::codec::{Maker, Sink, StreamDecoder, cut};
+use crate::codec::{Maker, Sink, StreamDecoder};
 use crate::common::{
     Block, Content, Delta, Event, Extras, Foreign, Json, Media, MediaKind, Opaque, ProviderTag, Reasoning, Stop, Str,
     Text, ToolCall,
@@ -59,7 +59,7 @@ impl StreamDecoder for Decoder {
             Err(error) => watch(Event::Error(ApiError::new(ErrorKind::UpstreamError, error.to_string()))),
         });
         if end {
-            watch(if answer.stopped { Event::End } else { Event::Error(cut()) });
+            watch(if answer.stopped { Event::End } else { Event::Error(ApiError::cut_short()) });
         }
     }
 

@@ -340,6 +340,7 @@ impl Stream {
         }
         let stop = self.stop.take().unwrap_or_default();
         let stop_reason = answer::stop_word(&stop, is_own_word(&stop), losses);
+        losses.note_if(at_stop.is_empty() && stop.sequence.is_some(), "answer.stop_sequence");
         emit(out, "messageStop", &MessageStop { stop_reason, extras: write::Fields(&at_stop) });
         let metadata = Metadata {
             usage: answer::TokenUsage::of(self.usage.as_ref()),

@@ -16,7 +16,6 @@
 //! | file | subject |
 //! |---|---|
 //! | `wire` | the wire's types |
-//! | `write` | JSON objects written in one pass |
 //! | `request_in`, `request_out`, `tools_out` | requests |
 //! | `response_in`, `response_out` | whole answers |
 //! | `stream_in`, `stream_out` | streams |

@@ -67,7 +67,8 @@ pub(super) fn write_stop(own: bool, stop: &Stop<'_>, object: &mut Object<'_>, lo
         (StopReason::ContentFilter | StopReason::MalformedCall | StopReason::Other, _) => "ERROR",
     };
     losses.note_if(*reason == StopReason::Refusal, "answer.stop");
-    losses.note_if(sequence.is_some() || detail.as_ref().is_some_and(|detail| **detail != *word), "answer.stop");
+    losses.note_if(detail.as_ref().is_some_and(|detail| **detail != *word), "answer.stop");
+    losses.note_if(sequence.is_some(), "answer.stop_sequence");
     object.field("finish_reason", word);
     if word == "ERROR" {
         let why = match (reason, detail) {

@@ -8,8 +8,9 @@ use super::citation::{self, Place};
 use super::response_in::{logprob, made_by, missing_id, read_usage, reported, stop};
 use super::wire::{Part, StreamDelta, StreamEvent, StreamMessage};
 use crate::codec::sse::EventRules;
-use crate::codec::{Maker, Sink, cut};
+use crate::codec::{Maker, Sink};
 use crate::common::{Block, Content, Delta, Event, Extras, Json, ProviderTag, Str};
+use crate::error::ApiError;
 
 /// More blocks than any real answer has open at once, and more citations that belong nowhere: against servers that mean harm.
 const MOST_OPEN: usize = 128;
@@ -269,6 +270,6 @@ impl EventRules for Rules {
     }
 
     fn on_end(&mut self, sink: Sink<'_>) {
-        sink(Event::Error(cut()));
+        sink(Event::Error(ApiError::cut_short()));
     }
 }

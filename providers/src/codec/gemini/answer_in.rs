@@ -7,7 +7,7 @@
 use bounded_static::{IntoBoundedStatic as _, ToBoundedStatic as _};
 
 use super::super::wire::read_answer;
-use super::super::{Maker, Sink, cut};
+use super::super::{Maker, Sink};
 use super::grounding::{Chars, citations};
 use super::part_in::{Ids, Origin, block};
 use super::stop;
@@ -209,7 +209,7 @@ impl Assembler {
         if self.choices.is_empty() {
             match self.blocked.take() {
                 Some(stop) => sink(Event::Stop { choice: 0, stop, extras: Vec::new() }),
-                None if streamed => return sink(Event::Error(cut())),
+                None if streamed => return sink(Event::Error(ApiError::cut_short())),
                 None => {
                     let error = ApiError::new(ErrorKind::UpstreamError, "the provider's answer is empty");
                     return sink(Event::Error(error));
@@ -217,7 +217,7 @@ impl Assembler {
             }
         }
         if streamed && self.choices.iter().any(|choice| choice.finish.is_none()) {
-            return sink(Event::Error(cut()));
+            return sink(Event::Error(ApiError::cut_short()));
         }
         for mut choice in std::mem::take(&mut self.choices) {
             choice.cite(sink);

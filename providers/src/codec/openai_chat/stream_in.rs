@@ -11,11 +11,11 @@ use super::call_deltas::Ids;
 use super::delta_in::{Choice, remember_last};
 use super::parts::Origin;
 use super::wire::{Answer, Choice as WireChoice};
-use crate::codec::sse::{EventRules, cut};
+use crate::codec::sse::EventRules;
 use crate::codec::wire::read_answer;
 use crate::codec::{Maker, Sink};
 use crate::common::{Event, Extras};
-use crate::error::decode_error;
+use crate::error::{ApiError, decode_error};
 use crate::usage::Usage;
 use crate::usage::report::Report;
 
@@ -127,7 +127,7 @@ impl Chunks {
     fn finish(&mut self, sink: Sink<'_>) {
         self.over = true;
         if self.torn {
-            return sink(Event::Error(cut()));
+            return sink(Event::Error(ApiError::cut_short()));
         }
         for choice in &mut self.choices {
             choice.finish(&mut Ids { seed: &self.id_seed, made_up: &mut self.made_up }, sink);
@@ -164,7 +164,7 @@ impl EventRules for Chunks {
         if self.has_stopped() {
             self.finish(sink);
         } else {
-            sink(Event::Error(cut()));
+            sink(Event::Error(ApiError::cut_short()));
         }
     }
 

@@ -40,6 +40,7 @@ mod tools_out;
 mod wire;
 
 pub(crate) use self::reasoning::without_signature;
+pub(crate) use self::response_in::stop_of;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 

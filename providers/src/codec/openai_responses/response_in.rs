@@ -130,21 +130,24 @@ impl<'a> Body<'a> {
     }
 
     pub(super) fn stop_of(&self, calls: bool, refuses: bool) -> Stop<'a> {
-        let other = |word: Str<'a>| Stop { reason: StopReason::Other, sequence: None, detail: Some(word) };
-        match self.status.as_deref() {
-            Some("incomplete") => {
-                let reason = self.incomplete.as_ref().and_then(|details| details.reason.clone());
-                match reason.as_deref() {
-                    Some("max_output_tokens" | "max_tokens" | "length") => Stop::new(StopReason::MaxTokens),
-                    Some("content_filter") => Stop::new(StopReason::ContentFilter),
-                    _ => other(reason.unwrap_or_else(|| "incomplete".into())),
-                }
-            }
-            None | Some("completed" | "complete") if calls => Stop::new(StopReason::ToolCalls),
-            None | Some("completed" | "complete") if refuses => Stop::new(StopReason::Refusal),
-            None | Some("completed" | "complete") => Stop::new(StopReason::End),
-            Some(_) => other(self.status.clone().unwrap_or_default()),
-        }
+        let reason = self.incomplete.as_ref().and_then(|details| details.reason.clone());
+        stop_of(self.status.clone(), reason, calls, refuses)
+    }
+}
+
+/// Why an answer with that `status` ended; `reason` is that of its `incomplete_details`.
+pub(crate) fn stop_of<'a>(status: Option<Str<'a>>, reason: Option<Str<'a>>, calls: bool, refuses: bool) -> Stop<'a> {
+    let other = |word| Stop { reason: StopReason::Other, sequence: None, detail: Some(word) };
+    match status.as_deref() {
+        Some("incomplete") => match reason.as_deref() {
+            Some("max_output_tokens" | "max_tokens" | "length") => Stop::new(StopReason::MaxTokens),
+            Some("content_filter") => Stop::new(StopReason::ContentFilter),
+            _ => other(reason.unwrap_or_else(|| "incomplete".into())),
+        },
+        None | Some("completed" | "complete") if calls => Stop::new(StopReason::ToolCalls),
+        None | Some("completed" | "complete") if refuses => Stop::new(StopReason::Refusal),
+        None | Some("completed" | "complete") => Stop::new(StopReason::End),
+        Some(_) => other(status.unwrap_or_default()),
     }
 }
 

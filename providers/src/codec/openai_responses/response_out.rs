@@ -33,6 +33,7 @@ pub(super) fn encode(response: &Response<'_>, client: &Client, losses: &mut Loss
         !hidden
     });
     share_logprobs(&mut shown, choice.map_or(&[], |choice| &choice.logprobs), losses);
+    losses.note_if(stop.sequence.is_some(), "answer.stop_sequence");
     let (status, reason) = status(&stop, refuses(&shown));
     let mut own = Extras::new();
     for extras in [Some(extras), choice.map(|choice| &choice.extras)].into_iter().flatten() {

@@ -10,11 +10,11 @@ use super::items_in::{self, Read};
 use super::response_in::{self, Body};
 use super::wire::{self, Item, Part, Raw};
 use super::{OWN, Side, sources};
-use crate::codec::sse::{EventRules, cut};
+use crate::codec::sse::EventRules;
 use crate::codec::wire::wire;
 use crate::codec::{Maker, Platform, Sink};
 use crate::common::{Block, Content, Delta, Event, Extras, ProviderTag, Reasoning, Str, Text};
-use crate::error::decode_error;
+use crate::error::{ApiError, decode_error};
 
 wire! {
     struct Wire<'a> {
@@ -178,7 +178,7 @@ impl EventRules for Rules {
 
     fn on_end(&mut self, sink: Sink<'_>) {
         if !self.ended {
-            sink(Event::Error(cut()));
+            sink(Event::Error(ApiError::cut_short()));
         }
     }
 }

@@ -68,6 +68,7 @@ impl StreamEncoder for Encoder {
             }
             Event::Logprobs { choice: 0, logprobs } => self.logprobs(logprobs, losses, out),
             Event::Stop { choice: 0, stop, extras } => {
+                losses.note_if(stop.sequence.is_some(), "answer.stop_sequence");
                 self.stop = stop.into_static();
                 self.keep(extras, losses);
                 self.end_items(out);

@@ -235,7 +235,7 @@ fn what_a_completion_cannot_say_is_noted() {
 fn an_error_ends_the_stream_without_its_marker() {
     use crate::common::Event;
     let (mut encoder, mut out, mut losses) = (stream_encoder(&client()), Vec::new(), Losses::default());
-    for event in [Event::Ping, Event::Error(crate::codec::cut()), Event::End] {
+    for event in [Event::Ping, Event::Error(ApiError::cut_short()), Event::End] {
         encoder.encode(event, &mut losses, &mut out);
     }
     let body = String::from_utf8(out).unwrap();

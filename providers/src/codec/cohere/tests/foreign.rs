@@ -309,7 +309,7 @@ const LOST: [&str; 9] = [
     "answer.logprobs",
     "answer.server_tool_use",
     "answer.service_tier",
-    "answer.stop",
+    "answer.stop_sequence",
 ];
 
 #[test]

@@ -5,7 +5,7 @@ use crate::codec::codec;
 use crate::codec::testing::{check_cuts, check_no_false_end, check_own_answer, client, collected, events, maker};
 use crate::common::{Delta, Event, Losses, Response, StopReason, take_apart};
 use crate::dialect::Dialect;
-use crate::error::ErrorKind;
+use crate::error::{ApiError, ErrorKind};
 
 fn stream(events: &[Value]) -> String {
     events.iter().map(|event| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap_or("x"))).collect()
@@ -208,7 +208,7 @@ fn what_is_written() {
 #[test]
 fn an_error_ends_a_written_stream_without_its_marker() {
     let (mut encoder, mut out, mut losses) = (codec(OWN).stream_encoder(&client()), Vec::new(), Losses::default());
-    encoder.encode(Event::Error(crate::codec::cut()), &mut losses, &mut out);
+    encoder.encode(Event::Error(ApiError::cut_short()), &mut losses, &mut out);
     encoder.encode(Event::End, &mut losses, &mut out);
     let body = String::from_utf8(out).unwrap();
     assert!(body.contains("\"finish_reason\":\"ERROR\"") && !body.contains("[DONE]"), "{body}");

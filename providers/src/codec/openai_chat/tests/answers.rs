@@ -286,7 +286,7 @@ fn clients_get_the_chunks_that_sdks_expect() {
             && out.ends_with("[DONE]\n\n")
     );
     let stop = Event::Stop { choice: 0, stop: Stop::default(), extras: Vec::new() };
-    let (out, _) = encoded(vec![stop, Event::Ping, Event::Error(crate::codec::cut())], &client());
+    let (out, _) = encoded(vec![stop, Event::Ping, Event::Error(crate::error::ApiError::cut_short())], &client());
     assert!(
         out.contains(": ping") && out.contains("\"error\"") && !out.contains("[DONE]") && !out.contains("\"stop\"")
     );

@@ -348,6 +348,7 @@ fn a_full_answer_is_said_or_noted_whole_and_streamed() {
         "answer.image",
         "answer.server_tool_use",
         "answer.signature",
+        "answer.stop_sequence",
         "answer.video",
     ];
     let sorted = |losses: &crate::common::Losses| {

@@ -1,36 +1,86 @@
-//! Whether an answer ended as a model ends it, so that it may be given again.
+//! How an answer ended, which every dialect tells by a word of its own.
 
-use super::AnswerForm;
+use super::translated::note;
+use super::{AnswerForm, Notes};
 use crate::codec::{Maker, codec};
-use crate::common::Event;
-use crate::dialect::Dialect;
+use crate::common::{Stop, StopReason, take_apart};
+use crate::dialect::{Dialect, Operation};
 
-/// Whether all that `body` says, an answer to a chat, ended [as a model ends it](crate::common::StopReason::is_of_model), as far as it tells
-/// how. `false` also of an error, and of a whole answer that the codec of its dialect cannot read.
-#[must_use]
-pub fn ended_by_model(body: &[u8], dialect: Dialect, form: AnswerForm) -> bool {
-    let maker = Maker::nobody("");
-    match form {
-        AnswerForm::Json => codec(dialect)
-            .decode_response(body, &maker)
-            .is_ok_and(|response| response.choices.iter().all(|choice| choice.stop.reason.is_of_model())),
-        AnswerForm::Stream => {
-            let mut good = true;
-            let mut decoder = codec(dialect).stream_decoder(&maker);
-            decoder.feed(body, true, &mut |event| match event {
-                Event::Stop { stop, .. } => good &= stop.reason.is_of_model(),
-                Event::Error(_) => good = false,
-                _ => {}
-            });
-            good
+/// How an answer to a chat is over, as far as it tells: the worst of its choices.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum End {
+    /// It does not tell, or not yet.
+    #[default]
+    Untold,
+    /// As a [model ends it](StopReason::is_of_model), or the room that it has.
+    Model,
+    /// A pause, an accident, or a word that nobody knows.
+    Otherwise,
+    /// By a filter of the provider's: what was said before that stands.
+    Filtered,
+    /// By a filter whose doing is all that there is of the answer (the message of Bedrock's guardrails).
+    Replaced,
+}
+
+impl End {
+    fn of(stop: &Stop<'_>) -> Self {
+        match (stop.reason, stop.detail.as_deref()) {
+            (_, Some("guardrail_intervened")) => Self::Replaced,
+            (StopReason::ContentFilter | StopReason::Refusal, _) => Self::Filtered,
+            (reason, _) if reason.is_of_model() => Self::Model,
+            _ => Self::Otherwise,
         }
-        AnswerForm::Opaque => false,
+    }
+
+    /// Whether nothing but the model is known to have ended it: such an answer may be given again.
+    #[must_use]
+    pub fn is_of_model(self) -> bool {
+        self <= Self::Model
+    }
+}
+
+impl Notes {
+    /// Takes in why a choice ended.
+    pub(super) fn stop(&mut self, stop: &Stop<'_>) {
+        self.ends(End::of(stop));
+    }
+
+    pub(super) fn ends(&mut self, end: End) {
+        self.seen.end = self.seen.end.max(end);
+    }
+}
+
+/// How `body`, a whole answer to a chat or stream of one, ended. One that says nothing but what a filter left of it is
+/// [`End::Replaced`]. `None`: it is an error, or cannot be read.
+#[must_use]
+pub fn end_of(body: &[u8], dialect: Dialect, form: AnswerForm) -> Option<End> {
+    let maker = Maker::nobody("");
+    let mut notes = Notes::new(dialect, Operation::Chat);
+    match form {
+        AnswerForm::Json => {
+            let response = codec(dialect).decode_response(body, &maker).ok()?;
+            take_apart(&response, &mut |event| note(&event, &mut notes));
+        }
+        AnswerForm::Stream => {
+            codec(dialect).stream_decoder(&maker).feed(body, true, &mut |event| note(&event, &mut notes));
+        }
+        AnswerForm::Opaque => return None,
+    }
+    let seen = &notes.seen;
+    match seen.error.is_some() || seen.cut {
+        true => None,
+        false if seen.is_blocked() => Some(End::Replaced),
+        false => Some(seen.end),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn by_model(body: &[u8], dialect: Dialect, form: AnswerForm) -> bool {
+        end_of(body, dialect, form).is_some_and(End::is_of_model)
+    }
 
     #[test]
     fn answers_that_end_otherwise_than_models_end_them() {
@@ -54,7 +104,7 @@ mod tests {
             let item = format!(r#"{{"type":"message","role":"assistant","content":[{part}]}}"#);
             format!(r#"{{"id":"r","model":"m","output":[{item}],{status}}}"#)
         };
-        let whole = |body: String, dialect| ended_by_model(body.as_bytes(), dialect, AnswerForm::Json);
+        let whole = |body: String, dialect| by_model(body.as_bytes(), dialect, AnswerForm::Json);
         for (reason, good) in [
             ("stop", true),
             ("length", true),
@@ -68,7 +118,7 @@ mod tests {
             assert_eq!(whole(chat(reason), Dialect::OpenAiChat), good, "{reason}");
             let chunk = chat(reason).replace("message", "delta");
             let stream = format!("data: {chunk}\n\ndata: [DONE]\n\n");
-            assert_eq!(ended_by_model(stream.as_bytes(), Dialect::OpenAiChat, AnswerForm::Stream), good, "{reason}");
+            assert_eq!(by_model(stream.as_bytes(), Dialect::OpenAiChat, AnswerForm::Stream), good, "{reason}");
         }
         for (reason, good) in [
             ("STOP", true),
@@ -80,7 +130,7 @@ mod tests {
         ] {
             assert_eq!(whole(gemini(reason), Dialect::Gemini), good, "{reason}");
             for stream in [format!("data: {}\n\n", gemini(reason)), format!("[{}\n]", gemini(reason))] {
-                assert_eq!(ended_by_model(stream.as_bytes(), Dialect::Gemini, AnswerForm::Stream), good, "{stream}");
+                assert_eq!(by_model(stream.as_bytes(), Dialect::Gemini, AnswerForm::Stream), good, "{stream}");
             }
         }
         let blocked = r#"{"promptFeedback":{"blockReason":"SAFETY"}}"#;
