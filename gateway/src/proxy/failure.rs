@@ -14,9 +14,9 @@ use crate::net::call::was_taken;
 use crate::proxy::attempt::outcome::Outcome;
 use crate::proxy::attempt::resume;
 use crate::proxy::attempt::step::Step;
-use crate::proxy::reply::Refusal;
 use crate::proxy::reply::count;
 use crate::proxy::reply::deliver::{LAST_WRITE, close, took_no_more, write_last};
+use crate::proxy::reply::{Refusal, Stopped};
 use crate::proxy::{Exchange, Gateway, plugins, reply};
 
 /// Status that the log shows for a client that went away; it is never sent.
@@ -47,7 +47,7 @@ pub fn attempt_failed(exchange: &mut Exchange, outcome: Outcome, mut error: Box<
 
 /// Whether the current attempt goes on, on another connection.
 fn tries_again(exchange: &mut Exchange) -> bool {
-    exchange.attempts.last_mut().is_some_and(|attempt| attempt.connection.try_again())
+    exchange.attempt_mut().is_some_and(|attempt| attempt.connection.try_again())
 }
 
 /// No connection to the chosen target.
@@ -64,7 +64,7 @@ pub fn connect_failed(
     }
     let outcome = Outcome::of_connect_error(&error);
     if refuses_protocol(&error)
-        && let Some(attempt) = exchange.attempts.last_mut()
+        && let Some(attempt) = exchange.attempt_mut()
         && attempt.target.provider.may_insist_on_http2(peer)
         && attempt.connection.try_again()
     {
@@ -260,12 +260,12 @@ pub async fn tell_client(session: &mut Session, error: &Error, exchange: &mut Ex
     if count::is_refused(exchange, exchange.error.as_ref()) && session.response_written().is_none() {
         session.set_keepalive(None);
         match count::answer(session, exchange).await {
-            Ok(Ok(())) => {
+            Ok(()) => {
                 exchange.error = None;
                 return FailToProxy { error_code: exchange.status, can_reuse_downstream: false };
             }
-            Ok(Err(error)) => exchange.error = Some(error),
-            Err(_) => return gone,
+            Err(Stopped::Refused(refusal)) => exchange.error = Some(refusal.into_error()),
+            Err(Stopped::Client(_)) => return gone,
         }
     }
     let told = exchange.error.take().unwrap_or_else(|| {

@@ -159,7 +159,7 @@ impl ProxyHttp for Gateway {
         _digest: Option<&Digest>,
         exchange: &mut Self::CTX,
     ) -> Result<()> {
-        if let Some(attempt) = exchange.attempts.last_mut() {
+        if let Some(attempt) = exchange.attempt_mut() {
             attempt.connection.stands();
             if let Some(address) = peer.address().as_inet().filter(|_| !reused) {
                 self.resolver.reached(&attempt.target.provider.host, address.ip());
@@ -218,10 +218,7 @@ impl ProxyHttp for Gateway {
         exchange: &mut Self::CTX,
     ) -> Result<Option<Bytes>> {
         // An error from here would lose its mark to be retried; the replay session refuses the end instead.
-        if !exchange.committed
-            && !exchange.translates()
-            && !exchange.upstream_answer.observer.as_ref().is_some_and(|observer| observer.seen().complete)
-        {
+        if !exchange.committed && !exchange.translates() && !exchange.seen().is_some_and(|seen| seen.complete) {
             return Ok(None);
         }
         let mut rest = None;

@@ -135,7 +135,7 @@ impl Exchange {
             return;
         }
         let Some(wait) = self.upstream_answer.error_body.as_deref().and_then(retry_delay) else { return };
-        if let Some(attempt) = self.attempts.last_mut() {
+        if let Some(attempt) = self.attempt_mut() {
             attempt.retry_after = Some(retry_after::believed(wait));
         }
         self.retry_after = retry_after::written(wait);

@@ -62,6 +62,11 @@ impl Refusal {
         &self.error
     }
 
+    /// What is wrong, without what to do about it.
+    pub fn into_error(self) -> ApiError {
+        self.error
+    }
+
     /// `error`, with what the upstream said about coming back.
     pub fn with_headers(error: ApiError, headers: Vec<(&'static str, HeaderValue)>) -> Self {
         Self { error, headers }
@@ -71,6 +76,33 @@ impl Refusal {
 impl From<ApiError> for Refusal {
     fn from(error: ApiError) -> Self {
         Self { error, headers: Vec::new() }
+    }
+}
+
+/// Why a request goes no further before it has an attempt.
+#[derive(Debug)]
+pub enum Stopped {
+    /// Its client is told this.
+    Refused(Refusal),
+    /// Nobody is told: its client is gone.
+    Client(Box<Error>),
+}
+
+impl From<Refusal> for Stopped {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<ApiError> for Stopped {
+    fn from(error: ApiError) -> Self {
+        Self::Refused(error.into())
+    }
+}
+
+impl From<Box<Error>> for Stopped {
+    fn from(error: Box<Error>) -> Self {
+        Self::Client(error)
     }
 }
 

@@ -9,12 +9,11 @@ pub mod aside;
 pub mod ending;
 
 use pingora_core::protocols::http::ServerSession;
-use pingora_error::{Error, ErrorSource, Result};
-
-use ai_gateway_providers::error::ApiError;
+use pingora_error::{Error, ErrorSource};
 
 use super::Exchange;
 use super::failure::shutting_down;
+use super::reply::Stopped;
 use ending::Ending;
 
 /// Why something is waited for no longer.
@@ -33,19 +32,16 @@ impl From<Box<Error>> for GivenUp {
 }
 
 impl GivenUp {
-    /// What the client is told, that has nothing of an answer yet.
-    ///
-    /// # Errors
-    /// It has left, which the exchange knows then.
-    pub fn told(self, exchange: &mut Exchange) -> Result<ApiError> {
+    /// What becomes of a request that has nothing of an answer yet. If its client has left, the exchange knows that then.
+    pub fn told(self, exchange: &mut Exchange) -> Stopped {
         match self {
-            Self::Ending => Ok(shutting_down()),
+            Self::Ending => shutting_down().into(),
             Self::ClientLeft(mut error) => {
                 exchange.client_left = true;
                 exchange.forget_failure();
                 error.esource = ErrorSource::Downstream;
                 error.set_retry(false);
-                Err(error)
+                error.into()
             }
         }
     }
