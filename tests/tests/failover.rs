@@ -307,7 +307,14 @@ async fn attempts_are_counted() {
     let providers: String = (0..5).map(|i| bodies::openai_provider(&format!("p{i}"), &bad.origin())).collect();
     let targets: Vec<_> =
         (0..5).map(|i| format!("{{ provider = \"p{i}\", model = \"m{i}\", priority = {i} }}")).collect();
-    for (attempts, expected) in [("", 3), ("retry = { attempts = 1 }", 1), ("retry = { attempts = 5 }", 5)] {
+    for (attempts, expected, again) in [
+        // As many as there are.
+        ("", 5, true),
+        ("retry = { attempts = 3 }", 3, true),
+        // One call, unless the file says otherwise.
+        ("retry = { attempts = 1 }", 1, false),
+        ("retry = { attempts = 1, same_target = true }", 1, true),
+    ] {
         let before = bad.count();
         let config = format!("{providers}\n[models.m]\ntargets = [{}]\n{attempts}", targets.join(","));
         let gateway = Gateway::start(&config).await;
@@ -315,11 +322,27 @@ async fn attempts_are_counted() {
         assert_eq!(reply.status, 503, "{}", reply.text());
         assert!(reply.json()["error"]["message"].is_string());
         // Where no other target is left, the last one is asked once more.
-        assert_eq!(reply.header("x-gateway-attempts"), (expected + 1).to_string());
+        let order: Vec<_> = (0..expected).chain(again.then_some(expected - 1)).collect();
+        assert_eq!(reply.header("x-gateway-attempts"), order.len().to_string(), "{attempts}");
         let models: Vec<_> = bad.received()[before..].iter().map(|r| r.json()["model"].clone()).collect();
-        let order: Vec<_> = (0..expected).chain([expected - 1]).map(|i| Value::from(format!("m{i}"))).collect();
-        assert_eq!(models, order, "in order of priority");
+        let order: Vec<_> = order.iter().map(|i| Value::from(format!("m{i}"))).collect();
+        assert_eq!(models, order, "in order of priority: {attempts}");
     }
+}
+
+/// By default no healthy target is left unasked, wherever in the plan it stands.
+#[tokio::test]
+async fn the_last_of_four_targets_is_asked() {
+    let bad = Stub::always(Answer::json(503, r#"{"error":{"message":"no","type":"server_error"}}"#)).await;
+    let good = Stub::always(Answer::json(200, bodies::chat_answer("fine"))).await;
+    let mut config = bodies::openai_provider("bad", &bad.origin()) + &bodies::openai_provider("good", &good.origin());
+    config.push_str(
+        "[models.m]\ntargets = [{ provider = \"bad\", model = \"a\" }, { provider = \"bad\", model = \"b\", priority = 1 }, \
+         { provider = \"bad\", model = \"c\", priority = 2 }, { provider = \"good\", model = \"d\", priority = 3 }]",
+    );
+    let gateway = Gateway::start(&config).await;
+    let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat("m"))).await;
+    assert_eq!((reply.status, reply.header("x-gateway-attempts")), (200, "4"), "{}", reply.text());
 }
 
 /// Weights share the traffic inside one priority; one that fails again and again rests, and the others stand in.
