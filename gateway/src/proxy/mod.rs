@@ -152,7 +152,7 @@ impl ProxyHttp for Gateway {
 
     async fn connected_to_upstream(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         reused: bool,
         peer: &HttpPeer,
         _fd: std::os::unix::io::RawFd,
@@ -166,7 +166,8 @@ impl ProxyHttp for Gateway {
             }
             self.telemetry.metrics.connected(&attempt.target.provider.name, reused);
         }
-        Ok(())
+        // What took its time may have taken too much of its client's: a call that may be billed is not made for nobody.
+        if reused { Ok(()) } else { waiting::still_there(session) }
     }
 
     async fn upstream_request_filter(

@@ -8,8 +8,10 @@
 pub mod aside;
 pub mod ending;
 
+use futures::FutureExt;
 use pingora_core::protocols::http::ServerSession;
-use pingora_error::{Error, ErrorSource};
+use pingora_error::{Error, ErrorSource, Result};
+use pingora_proxy::Session;
 
 use super::Exchange;
 use super::failure::shutting_down;
@@ -62,6 +64,17 @@ pub async fn wait_for<T>(
         () = ending.reached() => Err(GivenUp::Ending),
         // Takes memory only where there is a wait.
         error = async { Box::pin(leaves(client)).await } => Err(GivenUp::ClientLeft(error)),
+    }
+}
+
+/// Looks whether the client is there, without waiting for anything.
+///
+/// # Errors
+/// It has left, or, once the attempt has a session of its own, a clock of that has run out.
+pub fn still_there(session: &mut Session) -> Result<()> {
+    match leaves(&mut session.downstream_session).now_or_never() {
+        Some(error) => Err(error.into_down()),
+        None => Ok(()),
     }
 }
 
