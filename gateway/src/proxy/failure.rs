@@ -191,6 +191,10 @@ pub(super) fn final_error(exchange: &Exchange, outcome: Outcome) -> ApiError {
             (ErrorKind::UpstreamUnreachable, format!("the address of provider `{provider}` could not be found"))
         }
         Outcome::Tls => (ErrorKind::UpstreamUnreachable, format!("no secure connection to provider `{provider}`")),
+        Outcome::ConnectTimeout => (
+            ErrorKind::UpstreamUnreachable,
+            format!("provider `{provider}` did not accept a connection in time (timeouts.connect)"),
+        ),
         Outcome::Connect => (
             ErrorKind::UpstreamUnreachable,
             format!("provider `{provider}` could not be reached, or closed the connection without an answer"),
@@ -215,11 +219,11 @@ pub(super) fn final_error(exchange: &Exchange, outcome: Outcome) -> ApiError {
             let what = unfit.as_deref().unwrap_or("something that is no valid HTTP answer");
             (ErrorKind::UpstreamError, format!("provider `{provider}` answered with {what}"))
         }
+        outcome if outcome.is_of_model() => return answer::not_there(exchange),
         Outcome::Refused(kind) => (kind, format!("provider `{provider}` refused the request")),
         Outcome::Status(status) => return answer::said_by_status(exchange, status),
         Outcome::StreamError(_) => {
             (ErrorKind::UpstreamError, format!("provider `{provider}` reported an error instead of an answer"))
-        outcome if outcome.is_of_model() => return answer::not_there(exchange),
         }
         Outcome::Blocked => {
             (ErrorKind::ContentFilter, format!("a filter of provider `{provider}` has kept its answer back"))

@@ -45,10 +45,9 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// The gateway is full: come back in a second.
+    /// The gateway is full: come back in a second, as every error of this kind says.
     pub fn busy(message: &str) -> Self {
-        let headers = vec![("retry-after", HeaderValue::from_static("1"))];
-        Self { error: ApiError::new(ErrorKind::Busy, message), headers }
+        ApiError::new(ErrorKind::Busy, message).into()
     }
 
     /// The path exists, for the methods `allow`.
@@ -113,6 +112,9 @@ pub async fn error(session: &mut Session, exchange: &mut Exchange, refusal: impl
     let body = encode_error(exchange.dialect(), &error, &exchange.id);
     let status_code = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut header = ResponseHeader::build(status_code, Some(8))?;
+    if error.kind == ErrorKind::Busy {
+        header.insert_header("retry-after", "1")?;
+    }
     for (name, value) in headers {
         header.insert_header(name, value)?;
     }
