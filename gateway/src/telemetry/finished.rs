@@ -256,3 +256,18 @@ pub struct Finished<'a> {
     /// In order of time. Logged here; counted one by one with `Metrics::attempt` when each ends.
     pub attempts: &'a [Attempt],
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_has_every_outcome() {
+        let document = include_str!("../../../docs/telemetry.md");
+        let section = document.split("### Outcomes of attempts").nth(1).unwrap();
+        let table = section.split("\n\n").nth(2).unwrap();
+        let rows = table.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
+        let words: Vec<&str> = rows.map(|(word, _)| word).collect();
+        assert_eq!(words, AttemptOutcome::ALL.map(AttemptOutcome::as_str));
+    }
+}
