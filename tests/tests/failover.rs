@@ -307,7 +307,14 @@ async fn attempts_are_counted() {
     let providers: String = (0..5).map(|i| bodies::openai_provider(&format!("p{i}"), &bad.origin())).collect();
     let targets: Vec<_> =
         (0..5).map(|i| format!("{{ provider = \"p{i}\", model = \"m{i}\", priority = {i} }}")).collect();
-    for (attempts, expected) in [("", 3), ("retry = { attempts = 1 }", 1), ("retry = { attempts = 5 }", 5)] {
+    for (attempts, expected, again) in [
+        // As many as there are.
+        ("", 5, true),
+        ("retry = { attempts = 3 }", 3, true),
+        // One call, unless the file says otherwise.
+        ("retry = { attempts = 1 }", 1, false),
+        ("retry = { attempts = 1, same_target = true }", 1, true),
+    ] {
         let before = bad.count();
         let config = format!("{providers}\n[models.m]\ntargets = [{}]\n{attempts}", targets.join(","));
         let gateway = Gateway::start(&config).await;
@@ -315,11 +322,27 @@ async fn attempts_are_counted() {
         assert_eq!(reply.status, 503, "{}", reply.text());
         assert!(reply.json()["error"]["message"].is_string());
         // Where no other target is left, the last one is asked once more.
-        assert_eq!(reply.header("x-gateway-attempts"), (expected + 1).to_string());
+        let order: Vec<_> = (0..expected).chain(again.then_some(expected - 1)).collect();
+        assert_eq!(reply.header("x-gateway-attempts"), order.len().to_string(), "{attempts}");
         let models: Vec<_> = bad.received()[before..].iter().map(|r| r.json()["model"].clone()).collect();
-        let order: Vec<_> = (0..expected).chain([expected - 1]).map(|i| Value::from(format!("m{i}"))).collect();
-        assert_eq!(models, order, "in order of priority");
+        let order: Vec<_> = order.iter().map(|i| Value::from(format!("m{i}"))).collect();
+        assert_eq!(models, order, "in order of priority: {attempts}");
     }
+}
+
+/// By default no healthy target is left unasked, wherever in the plan it stands.
+#[tokio::test]
+async fn the_last_of_four_targets_is_asked() {
+    let bad = Stub::always(Answer::json(503, r#"{"error":{"message":"no","type":"server_error"}}"#)).await;
+    let good = Stub::always(Answer::json(200, bodies::chat_answer("fine"))).await;
+    let mut config = bodies::openai_provider("bad", &bad.origin()) + &bodies::openai_provider("good", &good.origin());
+    config.push_str(
+        "[models.m]\ntargets = [{ provider = \"bad\", model = \"a\" }, { provider = \"bad\", model = \"b\", priority = 1 }, \
+         { provider = \"bad\", model = \"c\", priority = 2 }, { provider = \"good\", model = \"d\", priority = 3 }]",
+    );
+    let gateway = Gateway::start(&config).await;
+    let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat("m"))).await;
+    assert_eq!((reply.status, reply.header("x-gateway-attempts")), (200, "4"), "{}", reply.text());
 }
 
 /// Weights share the traffic inside one priority; one that fails again and again rests, and the others stand in.
@@ -540,6 +563,43 @@ async fn a_model_that_its_provider_does_not_know_is_asked_of_the_next() {
     // Whoever names the provider's model gets its answer.
     let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat("bad/x"))).await;
     assert_eq!((reply.status, reply.text().as_str()), (404, gone));
+}
+
+/// Nor is it the caller's where there is no other target: a client that asked for `m` did not choose what `m` stands for.
+#[tokio::test]
+async fn a_model_that_is_nowhere_is_the_operators() {
+    let gone = r#"{"error":{"message":"The model `b` does not exist","type":"invalid_request_error","code":"model_not_found"}}"#;
+    let own = r#"{"error":{"message":"No such File object: file-1","type":"invalid_request_error","code":null}}"#;
+    let page = Answer::status(404).header("content-type", "text/html").step(Step::Send("<h1>404</h1>".into()));
+    for (what, answer, is_callers, rests) in [
+        ("the model", Answer::json(404, gone), false, true),
+        ("the address, in FastAPI's words", Answer::json(404, r#"{"detail":"Not Found"}"#), false, false),
+        ("the address, by a page", page, false, false),
+        ("the address, without a word", Answer::status(404), false, false),
+        ("a thing of the client's", Answer::json(404, own), true, false),
+    ] {
+        let stub = Stub::always(answer).await;
+        let provider = bodies::openai_provider("p", &stub.origin());
+        let gateway =
+            Gateway::start(&format!("{provider}[models.m]\ntargets = [{{ provider = \"p\", model = \"b\" }}]\n")).await;
+        for (path, body) in [("/v1/chat/completions", bodies::chat("m")), ("/v1/messages", bodies::message("m", false))]
+        {
+            let reply = exchange(gateway.addr, &Request::post(path, body)).await;
+            let log = gateway.log_of(reply.header("x-request-id")).await;
+            let (status, fault) = if is_callers { (404, "caller") } else { (502, "upstream") };
+            if rests && stub.count() == 1 && log["attempts"].as_array().unwrap().is_empty() {
+                assert_eq!((reply.status, &log["fault"]), (503, &"upstream".into()), "{what}: it rests: {log}");
+                continue;
+            }
+            assert_eq!((reply.status, &log["fault"]), (status, &fault.into()), "{what} {path}: {log}");
+            if !is_callers {
+                let error = &reply.json()["error"];
+                assert!(error["message"].as_str().unwrap().contains("model `m`"), "{what} {path}: {error}");
+                assert!(!rests || reply.header("x-should-retry") == "false", "{what} {path}: {:?}", reply.headers);
+            }
+        }
+        assert_eq!(stub.count(), if rests { 1 } else { 2 }, "{what}");
+    }
 }
 
 /// Google says when to come back in the body of its error, and in no header.

@@ -233,9 +233,9 @@ async fn the_haste_of_one_client_takes_no_target_from_the_others() {
         ("x-gateway-timeout-total", "500ms", "total_timeout"),
         ("x-gateway-timeout-first-token", "500ms", "first_token_timeout"),
         ("x-litellm-stream-timeout", "0.5", "first_token_timeout"),
-        ("x-gateway-timeout-connect", "500ms", "connect"),
+        ("x-gateway-timeout-connect", "500ms", "connect_timeout"),
         // There is no connection yet when the attempt's time is over.
-        ("x-gateway-timeout-total", "500ms", "connect"),
+        ("x-gateway-timeout-total", "500ms", "connect_timeout"),
     ];
     let gateway = Gateway::start(
         &(bodies::openai_provider("p", &slow.origin())
@@ -244,7 +244,7 @@ async fn the_haste_of_one_client_takes_no_target_from_the_others() {
     )
     .await;
     for (header, value, clock) in hasty {
-        let model = if clock == "connect" { "full/m" } else { "p/m" };
+        let model = if clock == "connect_timeout" { "full/m" } else { "p/m" };
         let request = Request::post("/v1/chat/completions", bodies::chat_stream(model)).header(header, value);
         let reply = exchange(gateway.addr, &request).await;
         let log = gateway.log_of(reply.header("x-request-id")).await;

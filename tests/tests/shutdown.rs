@@ -230,6 +230,7 @@ async fn who_waits_for_a_provider_is_told_of_the_end() {
         let reply = waiting.reply().await.unwrap();
         assert_eq!(reply.status, 503, "{}", reply.text());
         assert!(reply.text().contains("shut down"), "{}", reply.text());
+        assert_eq!(reply.header("retry-after"), "1", "another instance, or the next one, may have it at once");
     }
     assert_eq!(gateway.ended().await, Some(0));
     assert_eq!(stub.count(), 1);

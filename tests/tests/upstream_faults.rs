@@ -144,7 +144,7 @@ async fn an_error_without_words_gets_some() {
         (Answer::status(503).framing(StubFraming::Chunked), 503),
         (Answer::status(409), 409),
         (page, 502),
-        (torn, 404),
+        (torn, 502),
         (Answer::status(600), 502),
     ] {
         let stub = Stub::always(answer).await;
@@ -565,6 +565,9 @@ async fn an_upstream_that_does_not_accept_is_a_connect_timeout() {
     let gateway = Gateway::start(&config).await;
     let begun = std::time::Instant::now();
     let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", bodies::chat("m"))).await;
-    assert!(matches!(reply.status, 502 | 504), "{}", reply.text());
+    assert_eq!(reply.status, 502, "{}", reply.text());
+    assert!(reply.text().contains("(timeouts.connect)"), "{}", reply.text());
+    let log = gateway.log_of(reply.header("x-request-id")).await;
+    assert_eq!(log["attempts"][0]["outcome"], "connect_timeout", "{log}");
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
 }

@@ -9,6 +9,10 @@ use super::Context;
 use super::tree::{At, instead};
 use super::units::DurationText;
 
+/// Bounds of the targets that an exchange tries where the file does not say how many.
+const LEAST_ATTEMPTS: u32 = 3;
+const MOST_ATTEMPTS: u32 = 16;
+
 /// `timeouts` as written.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -27,13 +31,14 @@ pub struct Timeouts {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Retry {
-    /// The most targets that one exchange tries, the first included. Default: 3.
+    /// The most targets that one exchange tries, the first included; asking one again (`same_target`) is not another. Default: all that
+    /// the model has, at least 3 and at most 16.
     #[schemars(range(min = 1))]
     pub attempts: Option<At<u32>>,
     /// Failures that lead to another attempt. Default: all but `content_filter`.
     #[schemars(with = "Option<Vec<RetryOn>>")]
     pub on: Option<Vec<At<String>>>,
-    /// Whether a target that failed in a way that often passes is asked once more. Default: true.
+    /// Whether a target that failed in a way that often passes is asked once more. Default: true, unless `attempts` is 1: one call.
     pub same_target: Option<bool>,
     /// The longest wait that a provider's `retry-after` may ask for when no other target is left. Default: `"10s"`.
     pub max_wait: Option<At<DurationText>>,
@@ -140,10 +145,17 @@ pub struct RetryConfig {
     pub hold: Duration,
 }
 
-impl Default for RetryConfig {
-    fn default() -> Self {
+impl RetryConfig {
+    /// What holds of a model with so many targets that says nothing else.
+    pub fn of(targets: usize) -> Self {
         let on = RetryOn::ALL.into_iter().filter(|on| *on != RetryOn::ContentFilter).collect();
-        Self { attempts: 3, on, same_target: true, max_wait: Duration::from_secs(10), hold: Duration::from_secs(10) }
+        Self {
+            attempts: u32::try_from(targets).unwrap_or(u32::MAX).clamp(LEAST_ATTEMPTS, MOST_ATTEMPTS),
+            on,
+            same_target: true,
+            max_wait: Duration::from_secs(10),
+            hold: Duration::from_secs(10),
+        }
     }
 }
 
@@ -177,10 +189,12 @@ impl Timeouts {
 }
 
 impl Retry {
-    pub(super) fn resolve(self, cx: &mut Context<'_>) -> RetryConfig {
-        let default = RetryConfig::default();
+    /// The settings of a model with so many targets.
+    pub(super) fn resolve(self, targets: usize, cx: &mut Context<'_>) -> RetryConfig {
+        let default = RetryConfig::of(targets);
+        let is_one = self.attempts.as_ref().is_some_and(|attempts| attempts.value == 1);
         let mut resolved = RetryConfig {
-            same_target: self.same_target.unwrap_or(default.same_target),
+            same_target: self.same_target.unwrap_or(!is_one),
             max_wait: cx.duration(self.max_wait.as_ref()).unwrap_or(default.max_wait),
             hold: cx.duration(self.hold.as_ref()).unwrap_or(default.hold),
             ..default

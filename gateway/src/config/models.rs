@@ -108,8 +108,8 @@ impl ModelConfig {
         Self {
             name: name.to_owned(),
             strategy: StrategyConfig::default(),
+            retry: RetryConfig::of(targets.len()),
             targets,
-            retry: RetryConfig::default(),
             lossy: Lossy::default(),
             hedge: None,
             on_cut: OnCut::default(),
@@ -152,8 +152,8 @@ impl Model {
         }
         ModelConfig {
             strategy,
+            retry: self.retry.unwrap_or_default().resolve(targets.len(), cx),
             targets,
-            retry: self.retry.unwrap_or_default().resolve(cx),
             lossy: self.lossy.unwrap_or_default(),
             hedge: self.hedge.map(|hedge| hedge.resolve(cx)),
             on_cut: self.on_cut.unwrap_or_default(),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use ai_gateway_providers::answer::{Observer, Seen};
 use ai_gateway_providers::endpoint::Endpoint;
 use ai_gateway_providers::error::{ApiError, ErrorKind};
 use ai_gateway_providers::{Dialect, Operation};
@@ -192,7 +193,7 @@ impl Exchange {
 
     /// The current attempt's provider has the request, or is about to: of a stream the first output is waited for from now on.
     pub fn expect_output(&self) {
-        if let (Some(replay), Some(attempt)) = (&self.replay, self.attempts.last())
+        if let (Some(replay), Some(attempt)) = (&self.replay, self.attempt())
             && self.wants_stream()
         {
             replay.expect_output(attempt.clocks.first_token);
@@ -216,10 +217,25 @@ impl Exchange {
         self.attempts.last()
     }
 
+    /// The same, to note what becomes of it.
+    pub fn attempt_mut(&mut self) -> Option<&mut Attempt> {
+        self.attempts.last_mut()
+    }
+
+    /// What looks at the provider's answer; `None`: none has begun that may reach the client. While another attempt is to go on with
+    /// an answer that broke off, it is still that answer's.
+    pub fn observer(&self) -> Option<&Observer> {
+        self.upstream_answer.observer.as_ref()
+    }
+
+    /// What [`Self::observer`] has seen so far.
+    pub fn seen(&self) -> Option<&Seen> {
+        self.observer().map(Observer::seen)
+    }
+
     /// Whether the provider goes on making its answer, and tells later what that has used.
     pub fn is_unfinished(&self) -> bool {
-        self.operation() == Some(Operation::Chat)
-            && self.upstream_answer.observer.as_ref().is_some_and(|observer| observer.seen().unfinished)
+        self.operation() == Some(Operation::Chat) && self.seen().is_some_and(|seen| seen.unfinished)
     }
 
     /// Whether what an API cannot say is to be told.

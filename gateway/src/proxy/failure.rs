@@ -3,6 +3,7 @@
 use ai_gateway_providers::answer::AnswerForm;
 use ai_gateway_providers::error::{ApiError, ErrorKind};
 use bytes::Bytes;
+use http::HeaderValue;
 use pingora_core::upstreams::peer::{HttpPeer, Peer};
 use pingora_error::{Error, ErrorSource, ErrorType};
 use pingora_proxy::{FailToProxy, Session};
@@ -14,9 +15,9 @@ use crate::net::call::was_taken;
 use crate::proxy::attempt::outcome::Outcome;
 use crate::proxy::attempt::resume;
 use crate::proxy::attempt::step::Step;
-use crate::proxy::reply::Refusal;
 use crate::proxy::reply::count;
 use crate::proxy::reply::deliver::{LAST_WRITE, close, took_no_more, write_last};
+use crate::proxy::reply::{Refusal, Stopped};
 use crate::proxy::{Exchange, Gateway, plugins, reply};
 
 /// Status that the log shows for a client that went away; it is never sent.
@@ -37,6 +38,10 @@ pub fn attempt_failed(exchange: &mut Exchange, outcome: Outcome, mut error: Box<
     let step = exchange.step_after(outcome);
     exchange.end_attempt(outcome);
     error.set_retry(step != Step::Stop);
+    if outcome.is_of_model() {
+        // The SDKs try every 5xx again, which brings no model back.
+        exchange.retry_after = vec![("x-should-retry", HeaderValue::from_static("false"))];
+    }
     // Also where another attempt is to follow: it may be that nobody can be asked when its time has come.
     if exchange.error.is_none() && outcome != Outcome::ClientLeft {
         exchange.error = Some(resume::first_error(exchange).unwrap_or_else(|| final_error(exchange, outcome)));
@@ -47,7 +52,7 @@ pub fn attempt_failed(exchange: &mut Exchange, outcome: Outcome, mut error: Box<
 
 /// Whether the current attempt goes on, on another connection.
 fn tries_again(exchange: &mut Exchange) -> bool {
-    exchange.attempts.last_mut().is_some_and(|attempt| attempt.connection.try_again())
+    exchange.attempt_mut().is_some_and(|attempt| attempt.connection.try_again())
 }
 
 /// No connection to the chosen target.
@@ -64,7 +69,7 @@ pub fn connect_failed(
     }
     let outcome = Outcome::of_connect_error(&error);
     if refuses_protocol(&error)
-        && let Some(attempt) = exchange.attempts.last_mut()
+        && let Some(attempt) = exchange.attempt_mut()
         && attempt.target.provider.may_insist_on_http2(peer)
         && attempt.connection.try_again()
     {
@@ -186,6 +191,10 @@ pub(super) fn final_error(exchange: &Exchange, outcome: Outcome) -> ApiError {
             (ErrorKind::UpstreamUnreachable, format!("the address of provider `{provider}` could not be found"))
         }
         Outcome::Tls => (ErrorKind::UpstreamUnreachable, format!("no secure connection to provider `{provider}`")),
+        Outcome::ConnectTimeout => (
+            ErrorKind::UpstreamUnreachable,
+            format!("provider `{provider}` did not accept a connection in time (timeouts.connect)"),
+        ),
         Outcome::Connect => (
             ErrorKind::UpstreamUnreachable,
             format!("provider `{provider}` could not be reached, or closed the connection without an answer"),
@@ -210,6 +219,7 @@ pub(super) fn final_error(exchange: &Exchange, outcome: Outcome) -> ApiError {
             let what = unfit.as_deref().unwrap_or("something that is no valid HTTP answer");
             (ErrorKind::UpstreamError, format!("provider `{provider}` answered with {what}"))
         }
+        outcome if outcome.is_of_model() => return answer::not_there(exchange),
         Outcome::Refused(kind) => (kind, format!("provider `{provider}` refused the request")),
         Outcome::Status(status) => return answer::said_by_status(exchange, status),
         Outcome::StreamError(_) => {
@@ -260,12 +270,12 @@ pub async fn tell_client(session: &mut Session, error: &Error, exchange: &mut Ex
     if count::is_refused(exchange, exchange.error.as_ref()) && session.response_written().is_none() {
         session.set_keepalive(None);
         match count::answer(session, exchange).await {
-            Ok(Ok(())) => {
+            Ok(()) => {
                 exchange.error = None;
                 return FailToProxy { error_code: exchange.status, can_reuse_downstream: false };
             }
-            Ok(Err(error)) => exchange.error = Some(error),
-            Err(_) => return gone,
+            Err(Stopped::Refused(refusal)) => exchange.error = Some(refusal.into_error()),
+            Err(Stopped::Client(_)) => return gone,
         }
     }
     let told = exchange.error.take().unwrap_or_else(|| {

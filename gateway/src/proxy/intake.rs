@@ -14,8 +14,8 @@ use crate::config::OnAbort;
 use crate::proxy::account::admission;
 use crate::proxy::attempt::step;
 use crate::proxy::plan::{self, Next, Planner};
-use crate::proxy::reply::Refusal;
 use crate::proxy::reply::deliver::write_continue;
+use crate::proxy::reply::{Refusal, Stopped};
 use crate::proxy::reply::{count, models};
 use crate::proxy::request::body::{self, BodyError, Received, Room, Sender};
 use crate::proxy::request::labels::Labels;
@@ -25,32 +25,32 @@ use crate::routing::rules::{Rule, Verdict};
 
 /// Runs the request phase. `true`: the answer has been written.
 pub async fn take_in(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
+    match run(gateway, session, exchange).await {
+        Ok(answered) => Ok(answered),
+        Err(Stopped::Refused(refusal)) => reply::error(session, exchange, refusal).await.map(|()| true),
+        Err(Stopped::Client(error)) => Err(error),
+    }
+}
+
+async fn run(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange) -> Result<bool, Stopped> {
     let explains = explain::is_asked(&session.req_header().headers);
-    let refusal = match understand(session, exchange).await {
-        Err(refusal) => refusal,
-        Ok(()) if exchange.operation() == Some(Operation::Models) && !explains => {
-            return models::answer(session, exchange).await.map(|()| true);
+    understand(session, exchange).await?;
+    if exchange.operation() == Some(Operation::Models) && !explains {
+        models::answer(session, exchange).await?;
+        return Ok(true);
+    }
+    let (body, room) = read_body(gateway, session, exchange).await?;
+    if explains {
+        explain::answer(gateway, session, exchange, body).await?;
+        return Ok(true);
+    }
+    match plugins::on_request(gateway, session, exchange, body).await? {
+        Decided::Go(body) => ask(gateway, session, exchange, body, room).await,
+        Decided::Say(said, before) => {
+            plugins::answer(gateway, session, exchange, *said, &before).await?;
+            Ok(true)
         }
-        Ok(()) => match read_body(gateway, session, exchange).await {
-            Err(BodyError::Refused(refusal)) => refusal,
-            Err(BodyError::Limited(refusal)) => admission::refuse(&gateway.limits, exchange, &refusal),
-            Err(BodyError::Client(error)) => broken_body(session, exchange, error)?.into(),
-            Ok((body, _reservation)) if explains => {
-                return explain::answer(gateway, session, exchange, body).await.map(|()| true);
-            }
-            Ok((body, room)) => match plugins::on_request(gateway, session, exchange, body).await? {
-                Decided::Refuse(refusal) => refusal,
-                Decided::Say(said, before) => {
-                    return plugins::answer(gateway, session, exchange, *said, &before).await.map(|()| true);
-                }
-                Decided::Go(body) => match ask(gateway, session, exchange, body, room).await? {
-                    Ok(answered) => return Ok(answered),
-                    Err(refusal) => refusal,
-                },
-            },
-        },
-    };
-    reply::error(session, exchange, refusal).await.map(|()| true)
+    }
 }
 
 /// Everything that the header alone decides: path, method, key, and whether it may have this explained.
@@ -68,7 +68,7 @@ async fn read_body(
     gateway: &Gateway,
     session: &mut Session,
     exchange: &mut Exchange,
-) -> Result<(Bytes, Option<Room>), BodyError> {
+) -> Result<(Bytes, Option<Room>), Stopped> {
     if matches!(exchange.operation(), Some(Operation::Stored | Operation::Models)) {
         return Ok((Bytes::new(), None));
     }
@@ -85,11 +85,18 @@ async fn read_body(
     if expects_continue(session) {
         // Pingora takes the interim answer for the final one, which would cost the connection.
         session.set_close_on_response_before_downstream_finish(false);
-        write_continue(session).await.map_err(BodyError::Client)?;
+        if let Err(error) = write_continue(session).await {
+            return Err(broken_body(session, exchange, error));
+        }
         session.set_close_on_response_before_downstream_finish(true);
     }
     let sender = Sender { key: exchange.key.as_deref(), limits: &gateway.limits, ending: &gateway.ending };
-    let Received { body, mut room, waited } = body::read(session, limits, &gateway.buffered, sender).await?;
+    let Received { body, mut room, waited } = match body::read(session, limits, &gateway.buffered, sender).await {
+        Ok(received) => received,
+        Err(BodyError::Refused(refusal)) => return Err(refusal.into()),
+        Err(BodyError::Limited(refusal)) => return Err(admission::refuse(&gateway.limits, exchange, &refusal).into()),
+        Err(BodyError::Client(error)) => return Err(broken_body(session, exchange, error)),
+    };
     exchange.account.waited = waited;
     let body = stored::with_items(&gateway.continuity, exchange, body, &mut room)?;
     Ok((body, Some(room)))
@@ -98,14 +105,14 @@ async fn read_body(
 /// What becomes of a request whose body is here: it is answered from what there is (`true`), or gets its plan.
 ///
 /// # Errors
-/// The client left meanwhile.
+/// It is refused, or the client left meanwhile.
 async fn ask(
     gateway: &Gateway,
     session: &mut Session,
     exchange: &mut Exchange,
     body: Bytes,
     room: Option<Room>,
-) -> Result<Result<bool, Refusal>> {
+) -> Result<bool, Stopped> {
     let read = aside(body.len(), || {
         plan(gateway, exchange, |exchange, planner| {
             let next = plan::read(session.req_header(), body, exchange, planner);
@@ -115,15 +122,13 @@ async fn ask(
             next
         })
     });
-    match read {
-        Err(refusal) => return Ok(Err(refusal)),
-        Ok(Next::Count) => {
-            if let Err(refusal) = admission::admit_free(gateway, session, exchange).await? {
-                return Ok(Err(refusal));
-            }
-            return Ok(count::answer(session, exchange).await?.map(|()| true).map_err(Into::into));
+    match read? {
+        Next::Count => {
+            admission::admit_free(gateway, session, exchange).await?;
+            count::answer(session, exchange).await?;
+            return Ok(true);
         }
-        Ok(Next::Ask) => {}
+        Next::Ask => {}
     }
     if let Some((in_body, body)) = exchange.request.as_ref().map(|request| (request.scan.labels, request.body.clone()))
     {
@@ -131,17 +136,12 @@ async fn ask(
     }
     trace::see_request(exchange);
     let call = match cached::enter(gateway, session, exchange).await? {
-        Ok(Entered::Answered) => return Ok(Ok(true)),
-        Ok(Entered::Asks) => None,
-        Ok(Entered::Leads(call)) => Some(call),
-        Err(refusal) => return Ok(Err(refusal)),
+        Entered::Answered => return Ok(true),
+        Entered::Asks => None,
+        Entered::Leads(call) => Some(call),
     };
-    if let Err(refusal) = plan_patiently(gateway, session, exchange).await? {
-        return Ok(Err(refusal));
-    }
-    if let Err(refusal) = admission::admit(gateway, session, exchange).await? {
-        return Ok(Err(refusal));
-    }
+    plan_patiently(gateway, session, exchange).await?;
+    admission::admit(gateway, session, exchange).await?;
     calls::mirror(gateway, session.req_header(), exchange);
     let screener = match call {
         Some(call) => {
@@ -151,20 +151,16 @@ async fn ask(
         None => Screener::of(exchange, session.req_header()),
     };
     start_replay(gateway, session, exchange, screener);
-    Ok(Ok(false))
+    Ok(false)
 }
 
 /// Plans, and again while all targets rest only because their providers asked for it, and not for long.
 ///
 /// # Errors
-/// The client left meanwhile.
-async fn plan_patiently(
-    gateway: &Gateway,
-    session: &mut Session,
-    exchange: &mut Exchange,
-) -> Result<Result<(), Refusal>> {
+/// No target can be asked, or the client left meanwhile.
+async fn plan_patiently(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange) -> Result<(), Stopped> {
     if exchange.operation() == Some(Operation::Stored) {
-        return Ok(Ok(()));
+        return Ok(());
     }
     let choose = |session: &Session, exchange: &mut Exchange| {
         plan(gateway, exchange, |exchange, planner| {
@@ -177,12 +173,10 @@ async fn plan_patiently(
     while planned.is_err() {
         let left = until.saturating_duration_since(Instant::now());
         let Some(wait) = exchange.plan.worth_waiting(gateway.time.instant(), left) else { break };
-        if let Err(error) = step::wait(session, exchange, step::spread(wait), &gateway.ending).await {
-            return exchange.error.take().map(|told| Err(told.into())).ok_or(error);
-        }
+        step::wait(session, exchange, step::spread(wait), &gateway.ending).await?;
         planned = choose(session, exchange);
     }
-    Ok(planned)
+    Ok(planned?)
 }
 
 fn plan<T>(
@@ -230,7 +224,7 @@ fn expects_continue(session: &Session) -> bool {
 }
 
 /// A body whose framing broke: a client that is still there gets told, one that left cannot be.
-fn broken_body(session: &mut Session, exchange: &mut Exchange, error: Box<Error>) -> Result<ApiError> {
+fn broken_body(session: &mut Session, exchange: &mut Exchange, error: Box<Error>) -> Stopped {
     // Nobody knows where such a body ends and the next request begins (RFC 9112 §2.2).
     session.set_keepalive(None);
     match error.etype() {
@@ -240,12 +234,15 @@ fn broken_body(session: &mut Session, exchange: &mut Exchange, error: Box<Error>
         | ErrorType::WriteError
         | ErrorType::WriteTimedout => {
             exchange.client_left = true;
-            Err(error)
+            error.into()
         }
-        ErrorType::ReadTimedout => Ok(ApiError::new(ErrorKind::RequestTimeout, "the request body arrived too slowly")),
-        _ => Ok(ApiError::new(
+        ErrorType::ReadTimedout => {
+            ApiError::new(ErrorKind::RequestTimeout, "the request body arrived too slowly").into()
+        }
+        _ => ApiError::new(
             ErrorKind::InvalidRequest,
             "the request body is broken: its framing (content-length or chunks) does not hold",
-        )),
+        )
+        .into(),
     }
 }

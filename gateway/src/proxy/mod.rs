@@ -152,21 +152,22 @@ impl ProxyHttp for Gateway {
 
     async fn connected_to_upstream(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         reused: bool,
         peer: &HttpPeer,
         _fd: std::os::unix::io::RawFd,
         _digest: Option<&Digest>,
         exchange: &mut Self::CTX,
     ) -> Result<()> {
-        if let Some(attempt) = exchange.attempts.last_mut() {
+        if let Some(attempt) = exchange.attempt_mut() {
             attempt.connection.stands();
             if let Some(address) = peer.address().as_inet().filter(|_| !reused) {
                 self.resolver.reached(&attempt.target.provider.host, address.ip());
             }
             self.telemetry.metrics.connected(&attempt.target.provider.name, reused);
         }
-        Ok(())
+        // What took its time may have taken too much of its client's: a call that may be billed is not made for nobody.
+        if reused { Ok(()) } else { waiting::still_there(session) }
     }
 
     async fn upstream_request_filter(
@@ -218,10 +219,7 @@ impl ProxyHttp for Gateway {
         exchange: &mut Self::CTX,
     ) -> Result<Option<Bytes>> {
         // An error from here would lose its mark to be retried; the replay session refuses the end instead.
-        if !exchange.committed
-            && !exchange.translates()
-            && !exchange.upstream_answer.observer.as_ref().is_some_and(|observer| observer.seen().complete)
-        {
+        if !exchange.committed && !exchange.translates() && !exchange.seen().is_some_and(|seen| seen.complete) {
             return Ok(None);
         }
         let mut rest = None;

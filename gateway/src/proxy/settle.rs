@@ -41,7 +41,7 @@ pub fn settle(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange)
     for attempt in &attempts {
         gateway.telemetry.metrics.attempt(attempt);
     }
-    let seen = exchange.upstream_answer.observer.as_ref().map(|observer| observer.seen());
+    let seen = exchange.upstream_answer.observer.as_ref().map(Observer::seen);
     let finish = finish(exchange, seen);
     let tags = plugins::on_end(gateway, exchange, finish);
     for pair in attempts.windows(2) {
@@ -102,7 +102,7 @@ fn count_losses(gateway: &Gateway, exchange: &Exchange) {
     let Some(attempt) = exchange.attempt() else { return };
     let (client, provider) = (exchange.dialect(), attempt.encoded.route.dialect);
     gateway.telemetry.metrics.dropped(&attempt.encoded.losses, client, provider);
-    if let Some(losses) = exchange.upstream_answer.observer.as_ref().and_then(Observer::losses) {
+    if let Some(losses) = exchange.observer().and_then(Observer::losses) {
         gateway.telemetry.metrics.dropped(losses, provider, client);
     }
 }
@@ -110,7 +110,7 @@ fn count_losses(gateway: &Gateway, exchange: &Exchange) {
 /// What the log says was dropped, the request's fields first.
 fn dropped(exchange: &Exchange) -> Option<String> {
     let mut losses = exchange.attempt()?.encoded.losses.clone();
-    if let Some(lost) = exchange.upstream_answer.observer.as_ref().and_then(Observer::losses) {
+    if let Some(lost) = exchange.observer().and_then(Observer::losses) {
         losses.extend(lost);
     }
     (!losses.is_empty()).then(|| losses.header_value())

@@ -97,7 +97,7 @@ fn record(trace: Trace, exchange: &Exchange, line: &Line<'_>) -> Record {
     let finished = line.finished;
     let labels = exchange.account.labels.as_deref();
     let session = labels.and_then(|labels| labels.metadata().find(|(name, _)| *name == "session_id"));
-    let seen = exchange.upstream_answer.observer.as_ref().map(|observer| observer.seen());
+    let seen = exchange.seen();
     Record {
         context,
         begun: exchange.at,

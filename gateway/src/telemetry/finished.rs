@@ -37,8 +37,10 @@ pub enum AttemptOutcome {
     Ok,
     /// The provider's name could not be resolved.
     Dns,
-    /// No connection: refused, unreachable, connect timeout.
+    /// No connection (refused, unreachable), or one that broke before an answer began.
     Connect,
+    /// No connection in time.
+    ConnectTimeout,
     /// The TLS handshake or the certificate check failed.
     Tls,
     /// Connected, but no first output in time.
@@ -75,10 +77,11 @@ pub enum AttemptOutcome {
 
 impl AttemptOutcome {
     /// All of them, each at the place of its discriminant.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Ok,
         Self::Dns,
         Self::Connect,
+        Self::ConnectTimeout,
         Self::Tls,
         Self::FirstTokenTimeout,
         Self::IdleTimeout,
@@ -103,6 +106,7 @@ impl AttemptOutcome {
             Self::Ok => "ok",
             Self::Dns => "dns",
             Self::Connect => "connect",
+            Self::ConnectTimeout => "connect_timeout",
             Self::Tls => "tls",
             Self::FirstTokenTimeout => "first_token_timeout",
             Self::IdleTimeout => "idle_timeout",
@@ -251,4 +255,19 @@ pub struct Finished<'a> {
     pub cost: Option<u64>,
     /// In order of time. Logged here; counted one by one with `Metrics::attempt` when each ends.
     pub attempts: &'a [Attempt],
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_has_every_outcome() {
+        let document = include_str!("../../../docs/telemetry.md");
+        let section = document.split("### Outcomes of attempts").nth(1).unwrap();
+        let table = section.split("\n\n").nth(2).unwrap();
+        let rows = table.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
+        let words: Vec<&str> = rows.map(|(word, _)| word).collect();
+        assert_eq!(words, AttemptOutcome::ALL.map(AttemptOutcome::as_str));
+    }
 }

@@ -69,6 +69,12 @@ macro_rules! kinds {
                     openai_code: $code, anthropic_type: $anthropic, google_status: $google, bedrock: $bedrock,
                 }, )+ }
             }
+
+            /// What it means, as documented.
+            #[cfg(test)]
+            const fn meaning(self) -> &'static str {
+                match self { $( Self::$kind => concat!($($doc),+), )+ }
+            }
         }
     };
 }
@@ -206,6 +212,49 @@ impl ErrorKind {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/faults.md");
+    const BEGIN: &str = "<!-- written by providers/src/error/kind.rs: begin -->\n";
+    const END: &str = "<!-- written by providers/src/error/kind.rs: end -->\n";
+
+    fn table() -> String {
+        let mut text = concat!(
+            "\n| in the log | meaning | status | fault | OpenAI `type`, `code` | Anthropic `type` | Google `status` | Bedrock |\n",
+            "|---|---|---|---|---|---|---|---|\n",
+        )
+        .to_owned();
+        for &kind in ErrorKind::ALL {
+            let status = match (kind.status(), kind.status_for(Dialect::Anthropic)) {
+                (status, anthropic) if status == anthropic => status.to_string(),
+                (status, anthropic) => format!("{status}, Anthropic {anthropic}"),
+            };
+            let code = kind.openai_code().map_or_else(|| "none".to_owned(), |code| format!("`{code}`"));
+            text.push_str(&format!(
+                "| `{}` | {} | {status} | {} | `{}`, {code} | `{}` | `{}` | `{}` |\n",
+                kind.as_str(),
+                kind.meaning().trim().trim_end_matches('.'),
+                kind.fault().as_str(),
+                kind.openai_type(),
+                kind.anthropic_type(),
+                kind.google_status(),
+                kind.bedrock(),
+            ));
+        }
+        text + "\n"
+    }
+
+    /// `UPDATE_DOCS=1` writes it instead.
+    #[test]
+    fn the_document_has_the_table() {
+        let text = std::fs::read_to_string(FILE).unwrap();
+        let (before, rest) = text.split_once(BEGIN).unwrap();
+        let (_, behind) = rest.split_once(END).unwrap();
+        let now = format!("{before}{BEGIN}{}{END}{behind}", table());
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            return std::fs::write(FILE, now).unwrap();
+        }
+        assert!(text == now, "UPDATE_DOCS=1 cargo test -p ai-gateway-providers --lib error::kind");
+    }
 
     #[test]
     fn blame_status_and_retry_agree() {

@@ -75,7 +75,7 @@ fn the_documented_defaults_are_the_defaults() {
     }
     assert_eq!(example.telemetry, defaults);
     let assistant = &example.models["assistant"];
-    assert_eq!((assistant.targets[0].timeouts, &assistant.retry), (TimeoutsConfig::default(), &RetryConfig::default()));
+    assert_eq!((assistant.targets[0].timeouts, &assistant.retry), (TimeoutsConfig::default(), &RetryConfig::of(1)));
     let (mut written, minimal) = (example.providers["primary"].clone(), load("minimal.toml"));
     assert_eq!(written.headers.len(), 1);
     written.headers.clear();

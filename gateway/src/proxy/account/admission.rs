@@ -16,7 +16,7 @@ use pingora_proxy::Session;
 use crate::ledger::UsageSource;
 use crate::limits::{self, Amounts, Claim, Kind, Limits, NEVER, Preview, Refused, Reservation, Subject, What};
 use crate::proxy::attempt::Attempt;
-use crate::proxy::reply::Refusal;
+use crate::proxy::reply::{Refusal, Stopped};
 use crate::proxy::request::Request;
 use crate::proxy::request::weight::{Weighed, Weights};
 use crate::proxy::waiting::wait_for;
@@ -57,12 +57,8 @@ impl Expected {
 /// lets requests wait for room, this waits.
 ///
 /// # Errors
-/// The client left meanwhile.
-pub async fn admit(
-    gateway: &Gateway,
-    session: &mut Session,
-    exchange: &mut Exchange,
-) -> pingora_error::Result<Result<(), Refusal>> {
+/// A limit is in its way, or the client left meanwhile.
+pub async fn admit(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange) -> Result<(), Stopped> {
     admit_for(gateway, session, exchange, expected).await
 }
 
@@ -70,13 +66,9 @@ pub async fn admit(
 ///
 /// # Errors
 /// As [`admit`].
-pub async fn admit_free(
-    gateway: &Gateway,
-    session: &mut Session,
-    exchange: &mut Exchange,
-) -> pingora_error::Result<Result<(), Refusal>> {
+pub async fn admit_free(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange) -> Result<(), Stopped> {
     if exchange.account.reservation.is_some() {
-        return Ok(Ok(()));
+        return Ok(());
     }
     admit_for(gateway, session, exchange, |_| Amounts::default()).await
 }
@@ -86,10 +78,10 @@ async fn admit_for(
     session: &mut Session,
     exchange: &mut Exchange,
     amounts: impl Fn(&Exchange) -> Amounts,
-) -> pingora_error::Result<Result<(), Refusal>> {
+) -> Result<(), Stopped> {
     let subjects = subjects(&gateway.limits, exchange);
     if subjects.is_empty() {
-        return Ok(Ok(()));
+        return Ok(());
     }
     let amounts = amounts(exchange);
     let is_counted = exchange.account.reservation.is_some();
@@ -110,14 +102,11 @@ async fn admit_for(
         let admitted = wait_for(&mut session.downstream_session, &gateway.ending, admission).await;
         // What it asks for next is not waited for as long once more.
         exchange.account.waited += begun.elapsed();
-        match admitted {
-            Ok(admitted) => admitted,
-            Err(given_up) => return given_up.told(exchange).map(|told| Err(told.into())),
-        }
+        admitted.map_err(|given_up| given_up.told(exchange))?
     } else {
         admission.await
     };
-    Ok(match admitted {
+    match admitted {
         Ok(reservation) => {
             exchange.account.standing = reservation.standing;
             exchange.account.reservation = Some(reservation.after(exchange.account.reservation.take()));
@@ -125,8 +114,8 @@ async fn admit_for(
         }
         // It uses neither, and may tell what an answer has used that holds what is left.
         Err(refusal) if is_stored && matches!(refusal.refused.rule.what, What::Tokens | What::Cost) => Ok(()),
-        Err(refusal) => Err(refuse(limits, exchange, &refusal)),
-    })
+        Err(refusal) => Err(refuse(limits, exchange, &refusal).into()),
+    }
 }
 
 /// What the client is told of a limit that is in its way, which counts as one that was refused for it.

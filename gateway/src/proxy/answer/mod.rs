@@ -41,7 +41,7 @@ use crate::proxy::reply::count;
 use crate::proxy::reply::header::{COST, DROPPED};
 use crate::proxy::request::Request;
 use error::on_error_body;
-pub use error::{said_by_status, told_by_upstream};
+pub use error::{not_there, said_by_status, told_by_upstream};
 use header::{clean, is_of_json};
 pub use header::{form_of, is_web_page, stream_type, type_of, verdict};
 use retry_after::retry_after;
@@ -61,7 +61,7 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
     }
     let begun = Instant::now();
     let status = upstream.status.as_u16();
-    if let Some(attempt) = exchange.attempts.last_mut() {
+    if let Some(attempt) = exchange.attempt_mut() {
         attempt.status = Some(status);
         attempt.retry_after = if status >= 400 { retry_after(&upstream.headers) } else { None };
     }
@@ -120,6 +120,10 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
             }
             // A page is of no use to a client, what it says neither; and nobody knows what is said in an unknown coding.
             let says_nothing = is_web_page(upstream) || is_packed(upstream);
+            let outcome = match status {
+                404 if says_nothing && exchange.is_as_configured() => Outcome::Refused(ErrorKind::NotFound),
+                _ => outcome,
+            };
             let reads = exchange.status_leaves_open() || exchange.step_after(outcome) == Step::Stop;
             if !passes || says_nothing || !reads {
                 return Err(attempt_failed(
@@ -178,7 +182,7 @@ pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> 
     if observer.seen().first_output && exchange.upstream_answer.first_output.is_none() {
         exchange.upstream_answer.first_output = Some(Instant::now());
         let stream = exchange.upstream_answer.form == AnswerForm::Stream;
-        if let Some(attempt) = exchange.attempts.last_mut() {
+        if let Some(attempt) = exchange.attempt_mut() {
             attempt.saw_first_output(stream);
         }
     }
@@ -204,7 +208,7 @@ pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> 
         let most = if buffers { MOST_BUFFERED } else { MOST_HELD };
         let leaves = end || shows || exchange.upstream_answer.bytes > most;
         if let Some(outcome) = failed_before_output(exchange, leaves) {
-            let error = exchange.upstream_answer.observer.as_ref().and_then(|observer| observer.seen().error.clone());
+            let error = exchange.seen().and_then(|seen| seen.error.clone());
             exchange.error = error.map(|error| error.without(secrets(&exchange.attempts)));
             let error = Error::explain(ErrorType::ConnectionClosed, "the answer failed before its output");
             return Err(attempt_failed(exchange, outcome, error));
@@ -228,7 +232,7 @@ pub fn on_body(body: &mut Option<Bytes>, end: bool, exchange: &mut Exchange) -> 
 /// What of an answer that is still withheld makes it worth asking another target. A JSON document is withheld to its
 /// end, so an error in it is found whatever stands before it. `leaves`: it is withheld no longer.
 fn failed_before_output(exchange: &Exchange, leaves: bool) -> Option<Outcome> {
-    let seen = exchange.upstream_answer.observer.as_ref()?.seen();
+    let seen = exchange.seen()?;
     match &seen.error {
         Some(error)
             if exchange.upstream_answer.form == AnswerForm::Json || exchange.buffers() || !seen.first_output =>
@@ -243,7 +247,7 @@ fn failed_before_output(exchange: &Exchange, leaves: bool) -> Option<Outcome> {
 
 /// The body has ended: cleanly in HTTP, but is the answer whole?
 fn on_end(body: &mut Option<Bytes>, exchange: &mut Exchange) -> Result<()> {
-    let Some(seen) = exchange.upstream_answer.observer.as_ref().map(Observer::seen) else { return Ok(()) };
+    let Some(seen) = exchange.seen() else { return Ok(()) };
     if let Some(error) = &seen.error {
         let outcome = Outcome::StreamError(error.kind);
         exchange.end_attempt(outcome);
@@ -283,7 +287,7 @@ impl Exchange {
     fn take_the_other_form(&mut self) {
         let Some(target) = self.attempt().map(|attempt| attempt.target.clone()) else { return };
         let translation = encode::within(self, target.provider.tag, &target.model, self.snapshot.time.now());
-        if let (Some(translation), Some(attempt)) = (translation, self.attempts.last_mut()) {
+        if let (Some(translation), Some(attempt)) = (translation, self.attempt_mut()) {
             attempt.encoded.answer = AnswerWay::Translated(Box::new(translation));
         }
     }
@@ -343,7 +347,7 @@ impl Exchange {
         }
         amendments.push((CONTENT_LENGTH, HeaderValue::from(length)));
         let mut losses = attempt.encoded.losses.clone();
-        if let Some(lost) = self.upstream_answer.observer.as_ref().and_then(Observer::losses) {
+        if let Some(lost) = self.observer().and_then(Observer::losses) {
             losses.extend(lost);
         }
         if !losses.is_empty()
@@ -383,7 +387,7 @@ impl Exchange {
         if let Some(replay) = &self.replay {
             replay.commit();
         }
-        if let Some(attempt) = self.attempts.last_mut() {
+        if let Some(attempt) = self.attempt_mut() {
             attempt.encoded.body = Bytes::new();
         }
         if let Some(request) = &mut self.request
@@ -405,7 +409,7 @@ impl Exchange {
 
     /// Whether the client has got a stream to its proper end.
     pub fn is_complete_stream(&self) -> bool {
-        let seen = self.upstream_answer.observer.as_ref().map(Observer::seen);
+        let seen = self.seen();
         let whole = seen.is_some_and(|seen| seen.complete && seen.error.is_none());
         let kept_back = self.replay.as_ref().is_some_and(Replay::keeps_back);
         self.committed && self.upstream_answer.form == AnswerForm::Stream && whole && !self.client_left && !kept_back
@@ -430,9 +434,9 @@ impl Exchange {
         {
             return event.into();
         }
-        let sequence_number = self.upstream_answer.observer.as_ref().map_or(0, |observer| observer.seen().events);
+        let sequence_number = self.seen().map_or(0, |seen| seen.events);
         let event = encode_stream_error(self.dialect(), error, &self.id, sequence_number);
-        if self.upstream_answer.observer.as_ref().is_some_and(Observer::mid_event) {
+        if self.observer().is_some_and(Observer::mid_event) {
             return append(Some(Bytes::from_static(b"\n\n")), &event);
         }
         event.into()
@@ -440,7 +444,7 @@ impl Exchange {
 
     /// Notes how the current attempt ended.
     pub fn end_attempt(&mut self, outcome: Outcome) {
-        if let Some(attempt) = self.attempts.last_mut() {
+        if let Some(attempt) = self.attempt_mut() {
             attempt.end(outcome);
         }
     }

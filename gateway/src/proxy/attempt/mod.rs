@@ -287,7 +287,7 @@ pub async fn choose_peer(gateway: &Gateway, session: &mut Session, exchange: &mu
         repeat.wait(session, exchange, &gateway.ending).await?;
     }
     let begun = Instant::now();
-    let again = exchange.attempts.last_mut().is_some_and(|attempt| std::mem::take(&mut attempt.connection.again));
+    let again = exchange.attempt_mut().is_some_and(|attempt| std::mem::take(&mut attempt.connection.again));
     if !again {
         let now = gateway.time.instant_or(begun);
         let attempt = next_attempt(&gateway.continuity, exchange, repeat, now)?;
@@ -303,7 +303,7 @@ pub async fn choose_peer(gateway: &Gateway, session: &mut Session, exchange: &mu
     match approach(attempt, &gateway.http, &gateway.resolver, &exchange.id).await {
         Ok(peer) if calls::may_hedge(exchange) => calls::race(gateway, session, exchange, peer).await,
         Ok(mut peer) => {
-            if let Some(attempt) = exchange.attempts.last() {
+            if let Some(attempt) = exchange.attempt() {
                 attempt.target.provider.choose_protocol(&mut peer, attempt.encoded.body.len());
             }
             Ok(Box::new(peer))

@@ -28,6 +28,8 @@ pub enum Outcome {
     Dns,
     /// No connection, or one that broke before an answer began.
     Connect,
+    /// No connection in the time that there is for it, TLS included.
+    ConnectTimeout,
     /// A connection, but no TLS on it, or not with whom it should be.
     Tls,
     /// A clock ran out.
@@ -67,10 +69,8 @@ impl Outcome {
             return Self::NoRoom;
         }
         match error.etype() {
-            ErrorType::TLSHandshakeFailure
-            | ErrorType::TLSHandshakeTimedout
-            | ErrorType::InvalidCert
-            | ErrorType::HandshakeError => Self::Tls,
+            ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout => Self::ConnectTimeout,
+            ErrorType::TLSHandshakeFailure | ErrorType::InvalidCert | ErrorType::HandshakeError => Self::Tls,
             _ => Self::Connect,
         }
     }
@@ -96,7 +96,11 @@ impl Outcome {
             // The gateway's own account or configuration is at fault; no setting makes that the caller's problem.
             Self::NoCredentials | Self::Credentials(_) => return true,
             Self::Refused(ErrorKind::ModelNotFound | ErrorKind::NotFound) => return true,
-            Self::Dns | Self::Connect | Self::Tls | Self::Cut | Self::Garbage => RetryOn::Connect,
+            // It is both.
+            Self::ConnectTimeout if retry.on.contains(&RetryOn::Timeout) => return true,
+            Self::Dns | Self::Connect | Self::ConnectTimeout | Self::Tls | Self::Cut | Self::Garbage => {
+                RetryOn::Connect
+            }
             Self::Timeout(_) | Self::Status(408) => RetryOn::Timeout,
             Self::StreamError(ErrorKind::ContextLength) | Self::Refused(ErrorKind::ContextLength) => {
                 RetryOn::ContextLength
@@ -147,7 +151,9 @@ impl Outcome {
             // It often passes at once, and is the only failure for which asking again is better than moving on.
             Self::Status(500) if alone || asked.is_none() => Some(asked.unwrap_or(SHORT_WAIT)),
             Self::Status(429 | 503 | 529) if alone && asked.is_some() => asked,
-            Self::Status(409 | 502 | 503) | Self::Connect | Self::Dns if alone => Some(asked.unwrap_or(SHORT_WAIT)),
+            Self::Status(409 | 502 | 503) | Self::Connect | Self::ConnectTimeout | Self::Dns if alone => {
+                Some(asked.unwrap_or(SHORT_WAIT))
+            }
             Self::Status(529) if alone => Some(asked.unwrap_or(LONG_WAIT)),
             // One that was silent would be silent again; anything else says the same again.
             _ => None,
@@ -165,7 +171,7 @@ impl Outcome {
             _ if self.is_callers_fault() => return Verdict::Neutral,
             Self::NoCredentials => FailureKind::NoCredentials,
             Self::Dns => FailureKind::Dns,
-            Self::Connect => FailureKind::Connect,
+            Self::Connect | Self::ConnectTimeout => FailureKind::Connect,
             Self::Tls => FailureKind::Tls,
             Self::Timeout(_) | Self::Status(408) => FailureKind::Timeout,
             Self::Status(429) | Self::StreamError(ErrorKind::RateLimited | ErrorKind::QuotaExceeded) => {
@@ -191,6 +197,7 @@ impl From<Outcome> for AttemptOutcome {
             Outcome::NoCredentials => Self::NoCredentials,
             Outcome::Dns => Self::Dns,
             Outcome::Connect => Self::Connect,
+            Outcome::ConnectTimeout => Self::ConnectTimeout,
             Outcome::Tls => Self::Tls,
             Outcome::Timeout(Clock::FirstToken) => Self::FirstTokenTimeout,
             Outcome::Timeout(Clock::Idle) => Self::IdleTimeout,
@@ -226,6 +233,12 @@ mod tests {
         assert_eq!(Outcome::of_connect_error(&wrapped), Outcome::NoRoom);
         assert_eq!(failed(Errno::NOBUFS, ErrorType::InternalError), Outcome::NoRoom);
         assert_eq!(failed(Errno::CONNREFUSED, ErrorType::ConnectRefused), Outcome::Connect);
+        for clock in [ErrorType::ConnectTimedout, ErrorType::TLSHandshakeTimedout] {
+            let ran_out = Outcome::of_connect_error(&Error::new(clock));
+            assert_eq!(ran_out, Outcome::ConnectTimeout);
+            let moves_on = |on| ran_out.moves_on(&RetryConfig { on, ..RetryConfig::of(2) });
+            assert!(moves_on(vec![RetryOn::Connect]) && moves_on(vec![RetryOn::Timeout]) && !moves_on(vec![]));
+        }
         // Also of an address of a family that this machine has no other of: the provider may have one.
         assert_eq!(failed(Errno::ADDRNOTAVAIL, ErrorType::InternalError), Outcome::Connect);
         assert!(matches!(Outcome::NoRoom.verdict(None), Verdict::Neutral));

@@ -92,7 +92,7 @@ pub fn goes_on(exchange: &mut Exchange, outcome: Outcome) -> bool {
     if !exchange.committed || exchange.client_left || !continues(exchange, outcome) {
         return false;
     }
-    let Some(said) = exchange.upstream_answer.observer.as_ref().and_then(Observer::said).map(str::to_owned) else {
+    let Some(said) = exchange.observer().and_then(Observer::said).map(str::to_owned) else {
         return false;
     };
     let Some(speaker) = exchange.attempt().map(|attempt| (attempt.target.clone(), attempt.credential)) else {
@@ -103,7 +103,7 @@ pub fn goes_on(exchange: &mut Exchange, outcome: Outcome) -> bool {
         exchange.keep_consumed();
     }
     let error = first_error(exchange).unwrap_or_else(|| final_error(exchange, outcome));
-    let outputs = exchange.upstream_answer.observer.as_ref().map_or(0, |observer| observer.seen().outputs);
+    let outputs = exchange.seen().map_or(0, |seen| seen.outputs);
     let resume = exchange.resume.get_or_insert_with(|| {
         Box::new(Resume {
             error,
@@ -199,7 +199,7 @@ pub fn next_attempt(exchange: &mut Exchange, continuity: &Continuity) -> Result<
 
 /// The header of an answer that goes on: it is not the client's. `verdict`: what its status says.
 pub fn on_header(exchange: &mut Exchange, verdict: Option<Outcome>, form: AnswerForm) -> Result<()> {
-    let answer = exchange.attempts.last_mut().map(|attempt| attempt.encoded.answer.begin());
+    let answer = exchange.attempt_mut().map(|attempt| attempt.encoded.answer.begin());
     let (outcome, kind) = match (verdict, form, answer) {
         (None, AnswerForm::Stream, Some(AnswerWay::Translated(translation))) => {
             if let Some(observer) = &mut exchange.upstream_answer.observer {
@@ -271,21 +271,13 @@ pub fn first_error(exchange: &Exchange) -> Option<ApiError> {
     if let Some(resume) = &exchange.resume {
         return Some(resume.error.clone());
     }
-    let observer = exchange
-        .upstream_answer
-        .observer
-        .as_ref()
-        .filter(|observer| exchange.committed && observer.withholds_errors())?;
+    let observer = exchange.observer().filter(|observer| exchange.committed && observer.withholds_errors())?;
     observer.seen().error.clone()
 }
 
 /// The outcome of an attempt whose provider reported an error that the client has not been told.
 pub fn reported(exchange: &Exchange) -> Option<Outcome> {
-    let observer = exchange
-        .upstream_answer
-        .observer
-        .as_ref()
-        .filter(|observer| exchange.committed && observer.withholds_errors())?;
+    let observer = exchange.observer().filter(|observer| exchange.committed && observer.withholds_errors())?;
     if is_asking(exchange) {
         return None;
     }
@@ -299,6 +291,6 @@ pub fn is_asking(exchange: &Exchange) -> bool {
 
 /// Whether nothing has come yet from the attempt that is to go on.
 pub fn awaits_output(exchange: &Exchange) -> bool {
-    let outputs = exchange.upstream_answer.observer.as_ref().map_or(0, |observer| observer.seen().outputs);
+    let outputs = exchange.seen().map_or(0, |seen| seen.outputs);
     exchange.resume.as_ref().is_some_and(|resume| !resume.joined || outputs == resume.outputs)
 }

@@ -9,6 +9,7 @@ use pingora_proxy::Session;
 use super::outcome::Outcome;
 use crate::proxy::Exchange;
 use crate::proxy::answer::under_way::UpstreamAnswer;
+use crate::proxy::reply::Stopped;
 use crate::proxy::waiting::ending::Ending;
 use crate::proxy::waiting::wait_for;
 use crate::routing::Taken;
@@ -81,7 +82,7 @@ impl Exchange {
 
     /// Prepares for what follows on the attempt that ended with `outcome`.
     pub fn prepare(&mut self, step: Step, outcome: Outcome) {
-        let Some(attempt) = self.attempts.last() else { return };
+        let Some(attempt) = self.attempt() else { return };
         let target = attempt.target.clone();
         match step {
             Step::Stop => return,
@@ -112,7 +113,15 @@ impl Repeat {
     /// # Errors
     /// The client went away, or the process leaves.
     pub async fn wait(&self, session: &mut Session, exchange: &mut Exchange, ending: &Ending) -> Result<()> {
-        wait(session, exchange, self.wait, ending).await
+        match wait(session, exchange, self.wait, ending).await {
+            Ok(()) => Ok(()),
+            Err(Stopped::Client(error)) => Err(error),
+            Err(Stopped::Refused(refusal)) => {
+                exchange.forget_failure();
+                exchange.error = Some(refusal.into_error());
+                Err(Error::explain(ErrorType::InternalError, "the process leaves"))
+            }
+        }
     }
 
     /// The attempt. The target may rest by now: this one was promised before.
@@ -129,15 +138,16 @@ pub fn spread(wait: Duration) -> Duration {
 /// Waits, with no clock of an attempt running.
 ///
 /// # Errors
-/// The client went away, or the process leaves: the exchange then knows what its client is told.
-pub async fn wait(session: &mut Session, exchange: &mut Exchange, wait: Duration, ending: &Ending) -> Result<()> {
+/// The client went away, or the process leaves.
+pub async fn wait(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    wait: Duration,
+    ending: &Ending,
+) -> Result<(), Stopped> {
     if let Some(replay) = &exchange.replay {
         replay.rest();
     }
     let waited = wait_for(&mut session.downstream_session, ending, tokio::time::sleep(wait)).await;
-    let Err(given_up) = waited else { return Ok(()) };
-    let told = given_up.told(exchange)?;
-    exchange.forget_failure();
-    exchange.error = Some(told);
-    Err(Error::explain(ErrorType::InternalError, "the process leaves"))
+    waited.map_err(|given_up| given_up.told(exchange))
 }

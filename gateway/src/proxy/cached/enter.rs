@@ -19,7 +19,7 @@ use crate::cache::{Form, Terms, Verdict, is_common, key};
 use crate::proxy::account::{admission, book};
 use crate::proxy::failure::{self, shutting_down};
 use crate::proxy::plugins::{Screener, steering, wants_whole_answers};
-use crate::proxy::reply::Refusal;
+use crate::proxy::reply::Stopped;
 use crate::proxy::request::clocks::Clocks;
 use crate::proxy::waiting::{GivenUp, leaves, wait_for};
 use crate::proxy::{Exchange, Gateway};
@@ -47,17 +47,13 @@ enum Followed {
 /// Answers the request, which is known, from the cache; else says how it is to be answered.
 ///
 /// # Errors
-/// The client left. A refusal is of the client's limits.
-pub async fn enter(
-    gateway: &Gateway,
-    session: &mut Session,
-    exchange: &mut Exchange,
-) -> Result<Result<Entered, Refusal>> {
+/// A limit of the client's is in its way, or it left.
+pub async fn enter(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange) -> Result<Entered, Stopped> {
     let mut terms = match verdict(session, exchange) {
-        Verdict::Off => return Ok(Ok(Entered::Asks)),
+        Verdict::Off => return Ok(Entered::Asks),
         Verdict::Bypass => {
             exchange.cached = Some(Cached::new(Status::Bypass, None, Form::Whole));
-            return Ok(Ok(Entered::Asks));
+            return Ok(Entered::Asks);
         }
         Verdict::Use(terms) => terms,
     };
@@ -65,12 +61,10 @@ pub async fn enter(
     exchange.cached = Some(Cached::new(Status::Miss, Some(terms.clone()), form));
     // Before anything is asked that may cost, and before any wait for another's call: whoever makes the call in the end holds
     // its place already, and takes none from those who wait for it.
-    if let Err(refusal) = admission::admit_free(gateway, session, exchange).await? {
-        return Ok(Err(refusal));
-    }
+    admission::admit_free(gateway, session, exchange).await?;
     loop {
         if let Some(kept) = at_hand(gateway, exchange, &terms, form) {
-            return hit(gateway, session, exchange, &terms, kept).await.map(Ok);
+            return Ok(hit(gateway, session, exchange, &terms, kept).await?);
         }
         match gateway.cache.memory.begin(terms.fingerprint, form, terms.share) {
             Ok(writer) => {
@@ -78,14 +72,14 @@ pub async fn enter(
                 return match fetch(gateway, session, exchange, &terms, form).await {
                     Ok(Some(kept)) => {
                         drop(writer);
-                        hit(gateway, session, exchange, &terms, kept).await.map(Ok)
+                        Ok(hit(gateway, session, exchange, &terms, kept).await?)
                     }
-                    Ok(None) => Ok(Ok(Entered::Leads(Box::new(writer)))),
-                    Err(given_up) => given_up.told(exchange).map(|told| Err(told.into())),
+                    Ok(None) => Ok(Entered::Leads(Box::new(writer))),
+                    Err(given_up) => Err(given_up.told(exchange)),
                 };
             }
             Err(reader) => match follow(gateway, session, exchange, reader).await? {
-                Followed::Answered => return Ok(Ok(Entered::Answered)),
+                Followed::Answered => return Ok(Entered::Answered),
                 Followed::GivenUp => {}
                 Followed::NotMeant => terms.share = false,
             },

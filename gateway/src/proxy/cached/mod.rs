@@ -173,7 +173,7 @@ impl Exchange {
     pub fn keep_answer(&mut self) {
         let Some(cached) = &self.cached else { return };
         let (Some(lead), Some(terms)) = (&cached.lead, &cached.terms) else { return };
-        let Some(seen) = self.upstream_answer.observer.as_ref().map(|observer| observer.seen()) else { return };
+        let Some(seen) = self.seen() else { return };
         if let Some(error) = &seen.error {
             return lead.fill.spoil(error.clone());
         }

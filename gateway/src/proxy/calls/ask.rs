@@ -217,7 +217,7 @@ async fn begin(
         }
     };
     let status = header.status.as_u16();
-    if let Some(attempt) = exchange.attempts.last_mut() {
+    if let Some(attempt) = exchange.attempt_mut() {
         attempt.status = Some(status);
         attempt.retry_after = retry_after(&header.headers);
     }

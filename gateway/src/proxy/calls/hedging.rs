@@ -66,7 +66,7 @@ pub async fn race(
     let Some(current) = exchange.attempt() else { return Ok(Box::new(peer)) };
     let mut first = start(gateway, exchange, current, &client, peer, exchange.plugins.as_deref())?;
     exchange.expect_output();
-    if let Some(current) = exchange.attempts.last_mut() {
+    if let Some(current) = exchange.attempt_mut() {
         current.called = true;
     }
     let begun = tokio::select! {
@@ -119,7 +119,7 @@ async fn decide(
                     let told = first.told();
                     drop(first);
                     let consumed = exchange.attempt().and_then(|loser| exchange.consumed_by_loser(loser, Outcome::Hedged, &told));
-                    let Some(loser) = exchange.attempts.last_mut() else { return Err(unready()) };
+                    let Some(loser) = exchange.attempt_mut() else { return Err(unready()) };
                     loser.consumed = consumed;
                     loser.lose();
                     let lost = loser.credential;

@@ -26,8 +26,8 @@ use crate::proxy::account::admission::{self, Coming};
 use crate::proxy::attempt::encode::unix_seconds;
 use crate::proxy::intake::read_labels;
 use crate::proxy::plan::route::{facts, named};
-use crate::proxy::reply::{self, Refusal};
-use crate::proxy::waiting::{GivenUp, wait_for};
+use crate::proxy::reply::{self, Stopped};
+use crate::proxy::waiting::wait_for;
 use crate::proxy::{Exchange, Gateway, answer as upstream, plan};
 use crate::telemetry::Hook;
 
@@ -35,8 +35,6 @@ use crate::telemetry::Hook;
 pub enum Decided {
     /// It goes on, with this body.
     Go(Bytes),
-    /// The client gets an error.
-    Refuse(Refusal),
     /// The client gets this answer, which passes these plugins like any other.
     Say(Box<Reply>, Arc<Run>),
 }
@@ -47,13 +45,13 @@ const FRAMING: [http::HeaderName; 6] = [CONNECTION, CONTENT_LENGTH, EXPECT, HOST
 /// Takes the request through the plugins. Nothing happens where there are none.
 ///
 /// # Errors
-/// The client left meanwhile.
+/// One of them refuses it, or the client left meanwhile.
 pub async fn on_request(
     gateway: &Gateway,
     session: &mut Session,
     exchange: &mut Exchange,
     body: Bytes,
-) -> Result<Decided> {
+) -> Result<Decided, Stopped> {
     if exchange.snapshot.plugins.is_empty() {
         return Ok(Decided::Go(body));
     }
@@ -71,11 +69,7 @@ pub async fn on_request(
         let in_body = exchange.endpoint().is_some_and(|endpoint| endpoint.body == BodyKind::Json);
         read_labels(gateway, session, exchange, in_body, &sent);
     }
-    match decided {
-        Ok(decided) => Ok(decided),
-        Err(Stopped::Refused(error)) => Ok(Decided::Refuse(error.into())),
-        Err(Stopped::GivenUp(given_up)) => given_up.told(exchange).map(|told| Decided::Refuse(told.into())),
-    }
+    decided
 }
 
 fn begin(gateway: &Gateway, header: &RequestHeader, exchange: &Exchange, body: &Bytes) -> Option<Arc<Run>> {
@@ -100,33 +94,13 @@ fn begin(gateway: &Gateway, header: &RequestHeader, exchange: &Exchange, body: &
     })
 }
 
-/// Why plugins come to no decision.
-enum Stopped {
-    /// The client is told this.
-    Refused(ApiError),
-    /// Nobody waits for one.
-    GivenUp(GivenUp),
-}
-
-impl From<ApiError> for Stopped {
-    fn from(error: ApiError) -> Self {
-        Self::Refused(error)
-    }
-}
-
-impl From<GivenUp> for Stopped {
-    fn from(given_up: GivenUp) -> Self {
-        Self::GivenUp(given_up)
-    }
-}
-
 async fn ask_all(
     gateway: &Gateway,
     run: &Run,
     session: &mut Session,
     exchange: &mut Exchange,
     body: Bytes,
-) -> std::result::Result<Decided, Stopped> {
+) -> Result<Decided, Stopped> {
     let Some(endpoint) = &exchange.path else { return Ok(Decided::Go(body)) };
     let headers = seen(&session.req_header().headers);
     let shown = Shown::of(endpoint, &session.req_header().headers, &body);
@@ -146,15 +120,16 @@ async fn ask_all(
                 called = called => run.host.refusal().map_or(Ok(called), Err),
             }
         };
-        let called = match wait_for(&mut session.downstream_session, &gateway.ending, called).await? {
-            Ok(called) => called?,
-            Err(refusal) => return Ok(Decided::Refuse(admission::refuse(&gateway.limits, exchange, refusal))),
+        let called = match wait_for(&mut session.downstream_session, &gateway.ending, called).await {
+            Ok(Ok(called)) => called?,
+            Ok(Err(refusal)) => return Err(admission::refuse(&gateway.limits, exchange, refusal).into()),
+            Err(given_up) => return Err(given_up.told(exchange)),
         };
         let Some((view, verdict)) = called else { continue };
         match verdict {
             Verdict::Pass => {}
             Verdict::Answer(reply) => return Ok(Decided::Say(reply, run.before(active))),
-            Verdict::Reject(rejection) => return Ok(Decided::Refuse(rejected(rejection).into())),
+            Verdict::Reject(rejection) => return Err(rejected(rejection).into()),
         }
         if view.is_changed() && !matches!(shown, Shown::Nothing) && active.entry.needs.body {
             let most = exchange.snapshot.body_limits.max_body;
@@ -273,7 +248,7 @@ pub async fn answer(
     exchange: &mut Exchange,
     said: Reply,
     before: &Arc<Run>,
-) -> Result<()> {
+) -> Result<(), Stopped> {
     let Some(endpoint) = exchange.endpoint().cloned() else { return Ok(()) };
     let stream = exchange.plugins.as_ref().is_some_and(|run| run.about.stream);
     let (status, content_type, body) = match said {
@@ -288,8 +263,7 @@ pub async fn answer(
             (200, content_type, body.into())
         }
         _ => {
-            let error = ApiError::new(ErrorKind::Internal, "a plugin gave the answer of another operation");
-            return reply::error(session, exchange, error).await;
+            return Err(ApiError::new(ErrorKind::Internal, "a plugin gave the answer of another operation").into());
         }
     };
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
@@ -300,10 +274,7 @@ pub async fn answer(
             let screened = Box::pin(screened(screener, header, body));
             match wait_for(&mut session.downstream_session, &gateway.ending, screened).await {
                 Ok(screened) => screened?,
-                Err(given_up) => {
-                    let told = given_up.told(exchange)?;
-                    return reply::error(session, exchange, told).await;
-                }
+                Err(given_up) => return Err(given_up.told(exchange)),
             }
         }
         None => (header, body),
@@ -313,7 +284,7 @@ pub async fn answer(
     if let (Some(run), Some(Told { error, status })) = (&exchange.plugins, told) {
         run.tell(error, status);
     }
-    reply::whole(session, exchange, header, body).await
+    Ok(reply::whole(session, exchange, header, body).await?)
 }
 
 /// What `screener` lets the client have of an answer.

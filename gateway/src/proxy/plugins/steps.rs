@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use ai_gateway_plugins::{Candidate, Context, End, Finish, Plan, Plugin, Tag, Upstream, Verdict};
-use ai_gateway_providers::answer::Observer;
 use ai_gateway_providers::error::{ApiError, ErrorKind};
 use ai_gateway_providers::price::Dollars;
 use http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
@@ -163,7 +162,7 @@ fn end(exchange: &Exchange, finish: Finished) -> End {
     let attempt = exchange.attempt();
     let usage = match attempt.and_then(|attempt| attempt.consumed.as_ref()) {
         Some(consumed) => consumed.usage,
-        None => exchange.upstream_answer.observer.as_ref().and_then(|observer: &Observer| observer.seen().usage),
+        None => exchange.seen().and_then(|seen| seen.usage),
     };
     let finish = match finish {
         Finished::Complete => Finish::Complete,

@@ -6,10 +6,10 @@ use ai_gateway_providers::operations::count_tokens;
 use ai_gateway_providers::{Dialect, Operation};
 use bytes::Bytes;
 use http::StatusCode;
-use pingora_error::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
+use crate::proxy::reply::Stopped;
 use crate::proxy::waiting::aside::awaited;
 use crate::proxy::{Exchange, reply};
 use crate::snapshot::client_wire;
@@ -57,16 +57,13 @@ fn is_told_in_responses(exchange: &Exchange) -> bool {
 /// Answers without any upstream.
 ///
 /// # Errors
-/// Inside: what is wrong with the request. Outside: the client is gone.
-pub async fn answer(session: &mut Session, exchange: &mut Exchange) -> Result<Result<(), ApiError>> {
-    let body = match estimate(exchange).await {
-        Ok(body) => body,
-        Err(error) => return Ok(Err(error)),
-    };
+/// Something is wrong with the request, or the client is gone.
+pub async fn answer(session: &mut Session, exchange: &mut Exchange) -> Result<(), Stopped> {
+    let body = estimate(exchange).await?;
     exchange.status = 200;
     let mut header = ResponseHeader::build(StatusCode::OK, Some(6))?;
     header.insert_header(ESTIMATE, "true")?;
-    reply::json(session, exchange, header, body).await.map(Ok)
+    Ok(reply::json(session, exchange, header, body).await?)
 }
 
 /// A long text takes its time, which no other request shall wait for.

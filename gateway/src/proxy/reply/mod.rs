@@ -45,10 +45,9 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// The gateway is full: come back in a second.
+    /// The gateway is full: come back in a second, as every error of this kind says.
     pub fn busy(message: &str) -> Self {
-        let headers = vec![("retry-after", HeaderValue::from_static("1"))];
-        Self { error: ApiError::new(ErrorKind::Busy, message), headers }
+        ApiError::new(ErrorKind::Busy, message).into()
     }
 
     /// The path exists, for the methods `allow`.
@@ -60,6 +59,11 @@ impl Refusal {
     /// What is wrong.
     pub fn error(&self) -> &ApiError {
         &self.error
+    }
+
+    /// What is wrong, without what to do about it.
+    pub fn into_error(self) -> ApiError {
+        self.error
     }
 
     /// `error`, with what the upstream said about coming back.
@@ -74,6 +78,33 @@ impl From<ApiError> for Refusal {
     }
 }
 
+/// Why a request goes no further before it has an attempt.
+#[derive(Debug)]
+pub enum Stopped {
+    /// Its client is told this.
+    Refused(Refusal),
+    /// Nobody is told: its client is gone.
+    Client(Box<Error>),
+}
+
+impl From<Refusal> for Stopped {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<ApiError> for Stopped {
+    fn from(error: ApiError) -> Self {
+        Self::Refused(error.into())
+    }
+}
+
+impl From<Box<Error>> for Stopped {
+    fn from(error: Box<Error>) -> Self {
+        Self::Client(error)
+    }
+}
+
 /// Answers with an error in the dialect of the request's path, and notes it for the log.
 pub async fn error(session: &mut Session, exchange: &mut Exchange, refusal: impl Into<Refusal>) -> Result<()> {
     let Refusal { error, headers } = refusal.into();
@@ -81,6 +112,9 @@ pub async fn error(session: &mut Session, exchange: &mut Exchange, refusal: impl
     let body = encode_error(exchange.dialect(), &error, &exchange.id);
     let status_code = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut header = ResponseHeader::build(status_code, Some(8))?;
+    if error.kind == ErrorKind::Busy {
+        header.insert_header("retry-after", "1")?;
+    }
     for (name, value) in headers {
         header.insert_header(name, value)?;
     }

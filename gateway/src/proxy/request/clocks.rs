@@ -74,7 +74,7 @@ pub fn is_haste(outcome: Outcome, took: Duration, given: TimeoutsConfig, own: Ti
         Outcome::Timeout(Clock::FirstToken) => given.first_token < own.first_token,
         Outcome::Timeout(Clock::Idle) => given.idle < own.idle,
         Outcome::Timeout(Clock::Total) => given.total < own.total,
-        Outcome::Dns | Outcome::Connect | Outcome::Tls => {
+        Outcome::Dns | Outcome::Connect | Outcome::ConnectTimeout | Outcome::Tls => {
             given.to_connect() < own.to_connect() && took >= given.to_connect()
         }
         _ => false,
@@ -158,6 +158,7 @@ mod tests {
             (Outcome::Timeout(Clock::Total), TimeoutsConfig { total: own.total, ..all(short) }),
             (Outcome::Dns, TimeoutsConfig { connect: own.connect, total: own.total, ..all(short) }),
             (Outcome::Connect, TimeoutsConfig { connect: own.connect, total: own.total, ..all(short) }),
+            (Outcome::ConnectTimeout, TimeoutsConfig { connect: own.connect, total: own.total, ..all(short) }),
             (Outcome::Tls, TimeoutsConfig { connect: own.connect, total: own.total, ..all(short) }),
         ] {
             assert!(hasty(outcome, all(short)), "{outcome:?}");

@@ -8,13 +8,14 @@
 pub mod aside;
 pub mod ending;
 
+use futures::FutureExt;
 use pingora_core::protocols::http::ServerSession;
 use pingora_error::{Error, ErrorSource, Result};
-
-use ai_gateway_providers::error::ApiError;
+use pingora_proxy::Session;
 
 use super::Exchange;
 use super::failure::shutting_down;
+use super::reply::Stopped;
 use ending::Ending;
 
 /// Why something is waited for no longer.
@@ -33,19 +34,16 @@ impl From<Box<Error>> for GivenUp {
 }
 
 impl GivenUp {
-    /// What the client is told, that has nothing of an answer yet.
-    ///
-    /// # Errors
-    /// It has left, which the exchange knows then.
-    pub fn told(self, exchange: &mut Exchange) -> Result<ApiError> {
+    /// What becomes of a request that has nothing of an answer yet. If its client has left, the exchange knows that then.
+    pub fn told(self, exchange: &mut Exchange) -> Stopped {
         match self {
-            Self::Ending => Ok(shutting_down()),
+            Self::Ending => shutting_down().into(),
             Self::ClientLeft(mut error) => {
                 exchange.client_left = true;
                 exchange.forget_failure();
                 error.esource = ErrorSource::Downstream;
                 error.set_retry(false);
-                Err(error)
+                error.into()
             }
         }
     }
@@ -66,6 +64,17 @@ pub async fn wait_for<T>(
         () = ending.reached() => Err(GivenUp::Ending),
         // Takes memory only where there is a wait.
         error = async { Box::pin(leaves(client)).await } => Err(GivenUp::ClientLeft(error)),
+    }
+}
+
+/// Looks whether the client is there, without waiting for anything.
+///
+/// # Errors
+/// It has left, or, once the attempt has a session of its own, a clock of that has run out.
+pub fn still_there(session: &mut Session) -> Result<()> {
+    match leaves(&mut session.downstream_session).now_or_never() {
+        Some(error) => Err(error.into_down()),
+        None => Ok(()),
     }
 }
 
