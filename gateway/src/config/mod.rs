@@ -72,7 +72,7 @@ pub use hedge::{HedgeAfter, HedgeConfig};
 pub use jwt::{ClaimNames, IssuerConfig, JwksConfig, TemplateConfig};
 pub use keys::{CacheScope, KEY_NAME, KeyConfig, ModelPattern, OnAbort, Right, is_key_name};
 pub use ledger::LedgerConfig;
-pub use limits::{LimitsConfig, Reserve};
+pub use limits::{LimitsConfig, Reserve, UNKNOWN_OUTPUT};
 pub(crate) use limits::{budget_rule, concurrent_rule, dollars_and_soft, rate_rule};
 pub use models::{Lossy, ModelConfig, OnCut};
 pub use peek::AdminAddress;
@@ -279,6 +279,7 @@ impl Config {
             asked_of_keys: Vec::new(),
             compared_models: Vec::new(),
             spending_known: None,
+            budget: None,
         };
         let config = read(text, &mut cx);
         let warnings = cx.report.finish()?;
@@ -344,6 +345,8 @@ struct Context<'a> {
     compared_models: Vec<At<String>>,
     /// How long it is known after a restart what was spent, if not for ever.
     spending_known: Option<Duration>,
+    /// Where the first budget stands.
+    budget: Option<Range<usize>>,
 }
 
 impl Context<'_> {
@@ -445,7 +448,7 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
     let issuers = jwt.map(|jwt| jwt.resolve(&keys, cx)).unwrap_or_default();
     let plugins = plugins::resolve(file.untyped("plugins", cx), &models, &providers, cx);
     routes::check_compared(&providers, cx);
-    let (limits, most) = read_limits(&mut file, cx);
+    let limits = read_limits(&mut file, cx);
     keys::check_teams(of_teams, &limits, cx);
     if only_these {
         keys::check_asked(&keys, cx);
@@ -467,7 +470,7 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
         telemetry,
         access_log,
     };
-    if let Some(at) = most {
+    if let (Reserve::Most, Some(at)) = (config.limits.reserve, cx.budget.clone()) {
         limits::check_most(at, &config, cx);
     }
     Some(config)
@@ -532,11 +535,8 @@ fn read_models(
     models
 }
 
-/// With the place where they say `reserve = "most"`.
-fn read_limits(file: &mut Sections<'_>, cx: &mut Context<'_>) -> (LimitsConfig, Option<Range<usize>>) {
-    let global = file.table::<limits::Global>("limits", cx).unwrap_or_default();
-    let most = global.most();
-    let mut limits = global.resolve(cx);
+fn read_limits(file: &mut Sections<'_>, cx: &mut Context<'_>) -> LimitsConfig {
+    let mut limits = file.table::<limits::Global>("limits", cx).unwrap_or_default().resolve(cx);
     for (name, team) in file.tables::<limits::Team>("teams", cx) {
         let rules = team.map(|team| limits::rules(team.limits, team.budget, cx));
         limits.teams.insert(name.value, rules.unwrap_or_default());
@@ -545,7 +545,7 @@ fn read_limits(file: &mut Sections<'_>, cx: &mut Context<'_>) -> (LimitsConfig, 
         let rules = tag.map(|tag| limits::rules(None, tag.budget, cx));
         limits.tags.insert(name.value, rules.unwrap_or_default());
     }
-    (limits, most)
+    limits
 }
 
 fn check_provider_name(name: &At<String>, cx: &mut Context<'_>) {

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 use pingora_proxy::Session;
 
+use crate::config::UNKNOWN_OUTPUT;
 use crate::ledger::UsageSource;
 use crate::limits::{self, Amounts, Claim, Kind, Limits, NEVER, Preview, Refused, Reservation, Subject, What};
 use crate::proxy::attempt::Attempt;
@@ -37,8 +38,10 @@ const NOT_SOON: Duration = Duration::from_secs(24 * 60 * 60);
 pub struct Expected {
     /// Tokens of the prompt.
     pub prompt: u64,
-    /// The most of the answer, as far as the request and what is known of its model's answers tell.
-    pub output: u64,
+    /// The most of an answer, as far as the request and what is known of its model's answers tell.
+    output: u64,
+    /// How many answers are asked for.
+    choices: u64,
     /// The most that any of the model's targets can answer; `None`: of one it is not known.
     most_output: Option<u64>,
     /// Nothing but a guess: neither the request says how long its answer will be, nor what is known of its model's.
@@ -49,7 +52,8 @@ pub struct Expected {
 
 impl Expected {
     fn tokens(&self) -> u64 {
-        self.prompt.saturating_add(self.most_output.map_or(self.output, |most| most.min(self.output)))
+        let longest = self.most_output.map_or(self.output, |most| most.min(self.output));
+        self.prompt.saturating_add(longest.saturating_mul(self.choices))
     }
 }
 
@@ -205,7 +209,8 @@ impl Coming {
             Some(model) if model.cache.is_some() => 0,
             // They may say how long its answer is.
             _ if rules => 1,
-            _ => expect_tokens(limits, &self.endpoint, &self.scan, &self.body, named.as_deref()).tokens(),
+            _ => expect_tokens(limits, self.key.as_deref(), &self.endpoint, &self.scan, &self.body, named.as_deref())
+                .tokens(),
         };
         // They may send it to another model.
         let name = if rules { "" } else { name };
@@ -222,7 +227,7 @@ pub fn has_room(limits: &Limits, exchange: &Exchange, text: &str) -> bool {
 
 /// What the request is expected to use at the dearest target of its plan.
 fn expected(exchange: &Exchange) -> Amounts {
-    let Expected { output, output_is_guessed, weighed, .. } = &exchange.account.expected;
+    let Expected { output, choices, output_is_guessed, weighed, .. } = &exchange.account.expected;
     let most = exchange.snapshot.limits.reserves_most();
     let unbounded = *output_is_guessed || (most && exchange.request.as_ref().is_some_and(is_unbounded));
     let weights = if most { Weights::MOST } else { Weights::USUAL };
@@ -234,9 +239,11 @@ fn expected(exchange: &Exchange) -> Amounts {
         let longest = match candidate.target.most_output() {
             Some(most) if unbounded => most,
             Some(most) => most.min(*output),
+            None if most && unbounded => UNKNOWN_OUTPUT,
             None => *output,
         };
-        let tokens = Usage { output: Some(longest), ..prompt }.plus(&exchange.account.pieces.usage());
+        let tokens =
+            Usage { output: Some(longest.saturating_mul(*choices)), ..prompt }.plus(&exchange.account.pieces.usage());
         let most = |tokens: Usage| known.price.as_ref().map_or(0, |price| price.most(&tokens, &weighed.terms));
         // What is made is billed by the piece or by tokens.
         most(tokens).max(made.map_or(0, |made| most(tokens.plus(&made))))
@@ -250,6 +257,11 @@ pub fn is_unbounded(request: &Request) -> bool {
     (writes(operation) || operation == Operation::Transcription) && request.scan.max_tokens.is_none()
 }
 
+/// How many answers a request asks for.
+pub fn choices(endpoint: &Endpoint, scan: &RequestScan) -> u64 {
+    scan.choices.filter(|_| writes(endpoint.operation)).unwrap_or(1)
+}
+
 /// Whether what is asked for is a text that a model writes.
 pub fn writes(operation: Operation) -> bool {
     matches!(operation, Operation::Chat | Operation::Completions)
@@ -258,23 +270,28 @@ pub fn writes(operation: Operation) -> bool {
 /// Tokens of the prompt, and the most of the answer.
 pub fn expected_tokens(exchange: &Exchange, request: &Request) -> Expected {
     let limits = &exchange.snapshot.limits;
-    expect_tokens(limits, &request.endpoint, &request.scan, &request.body, Some(&request.model))
+    let key = exchange.key.as_deref();
+    expect_tokens(limits, key, &request.endpoint, &request.scan, &request.body, Some(&request.model))
 }
 
 fn expect_tokens(
     limits: &Limits,
+    key: Option<&Key>,
     endpoint: &Endpoint,
     scan: &RequestScan,
     body: &[u8],
     model: Option<&Model>,
 ) -> Expected {
-    let weighed = Weighed::of(endpoint, scan, body, limits.reserves_most());
     let name = model.map_or("", |model| &model.name);
+    // Only where a budget puts it by is a small body looked into.
+    let most = limits.reserves_most() && subjects_of(limits, key, name).iter().any(|subject| subject.has_budget());
+    let weighed = Weighed::of(endpoint, scan, body, most);
     let known =
         scan.max_tokens.or_else(|| if writes(endpoint.operation) { limits.usual_output(name) } else { Some(0) });
     Expected {
         prompt: weighed.tokens(),
         output: known.unwrap_or(UNBOUNDED_OUTPUT),
+        choices: choices(endpoint, scan),
         most_output: model.and_then(Model::most_output),
         output_is_guessed: known.is_none(),
         weighed,
@@ -349,7 +366,8 @@ fn tell(refused: &Refused, now: u64) -> Refusal {
         What::Cost if refused.is_held => (
             ErrorKind::KeyRateLimited,
             format!(
-                "requests under way may use up the budget of {whose} ({}): try again when they have ended",
+                "requests under way may use up the budget of {whose} ({}): try again when they have ended; \
+                 those that say `max_tokens` hold less of it",
                 rule.period
             ),
         ),
@@ -409,7 +427,8 @@ fn learn(exchange: &mut Exchange) {
         && let Some(tokens) = usage.total_output()
         && writes(request.endpoint.operation)
     {
-        exchange.snapshot.limits.learn_output(&request.model.name, tokens);
+        let each = tokens.div_ceil(choices(&request.endpoint, &request.scan));
+        exchange.snapshot.limits.learn_output(&request.model.name, each);
         exchange.account.has_taught = true;
     }
 }
@@ -455,8 +474,8 @@ fn used(exchange: &Exchange) -> Amounts {
     if !seen.first_output || !answered || exchange.resume.is_some() || exchange.says_only_an_error() {
         return nothing;
     }
-    let Expected { prompt, output, .. } = exchange.account.expected;
-    let output = seen.outputs.min(output);
+    let Expected { prompt, output, choices, .. } = exchange.account.expected;
+    let output = seen.outputs.min(output.saturating_mul(choices));
     let price = exchange.answering().and_then(|target| target.known.price.clone());
     let cost = price.and_then(|price| price.expected(prompt, output)).unwrap_or(0);
     Amounts { tokens: prompt.saturating_add(output), cost }
