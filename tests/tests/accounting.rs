@@ -730,6 +730,44 @@ async fn what_is_billed_by_the_piece_uses_a_budget_up() {
     );
 }
 
+/// What a failed attempt has told is the request's own record where nobody else can be asked, with the tier and the model that it named.
+#[tokio::test]
+async fn an_attempt_that_nobody_follows_is_booked_as_its_answer_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = dir.path().join("ledger.db");
+    let told = json!({
+        "id": "c", "object": "chat.completion.chunk", "created": 1, "model": "gpt-5-2025-08-07", "service_tier": "flex",
+        "choices": [], "usage": {"prompt_tokens": 1_000_000, "completion_tokens": 0, "total_tokens": 1_000_000},
+    });
+    let events =
+        [format!("data: {told}\n\n"), "data: {\"error\":{\"message\":\"no\",\"type\":\"server_error\"}}\n\n".into()];
+    let fails = Stub::always(Answer::sse(events)).await;
+    let other = fine().await;
+    let config = [
+        bodies::responses_provider("first", &fails.origin()),
+        bodies::anthropic_provider("second", &other.origin()),
+        "[models.m]\nlossy = \"error\"\ntargets = [{ provider = \"first\", model = \"gpt-5\", price = { like = \"openai/gpt-5\" } },\n\
+         { provider = \"second\", model = \"claude-sonnet-4-5\", priority = 1 }]\nretry = { same_target = false }\n"
+            .to_owned(),
+        ledger_at(&ledger),
+    ];
+    let gateway = Gateway::start(&config.concat()).await;
+    let body = json!({
+        "model": "m", "stream": true, "logit_bias": {"50256": -100}, "messages": [{"role": "user", "content": "Hello"}],
+    });
+    let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", body.to_string())).await;
+    assert_eq!(other.count(), 0, "it cannot be asked");
+    assert!(reply.status >= 500 || reply.text().contains("error"), "{} {}", reply.status, reply.text());
+    gateway.counted_when("gateway_ledger_stored_total", "", |stored| stored == 1).await;
+    let rows = booked(gateway, &ledger, BY).await;
+    assert_eq!(json!([rows[0]["kind"], rows[0]["input"], rows[0]["cost_usd"]]), json!(["request", 1_000_000, "0.625"]));
+    let database = rusqlite::Connection::open(&ledger).unwrap();
+    let named = database.query_row("SELECT service_tier, answer_model FROM usage", (), |row| {
+        Ok((row.get::<_, Option<String>>(0)?, row.get::<_, Option<String>>(1)?))
+    });
+    assert_eq!(named.unwrap(), (Some("flex".to_owned()), Some("gpt-5-2025-08-07".to_owned())));
+}
+
 /// What clients of other gateways send is understood, kept, and not passed on.
 #[tokio::test]
 async fn headers_of_other_gateways_are_understood() {

@@ -50,12 +50,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ai_gateway_plugins::Registry;
-use ai_gateway_providers::price::{Model, Price};
+use ai_gateway_providers::price::{Cost, Model, Price};
 use ai_gateway_providers::{Dialect, Own};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::clock::Time;
+use crate::ledger::Record;
 
 pub use access_log::{AccessLogConfig, LogTo};
 pub(crate) use ai_gateway_plugins::internal::CREDENTIALS;
@@ -323,6 +324,13 @@ impl Config {
         let targets = same.into_iter().chain(others).flat_map(|model| &model.targets);
         let known = targets.filter(is_it).find_map(|target| target.known.price.clone());
         known.or_else(|| self.prices.of(self.providers.get(provider)?, upstream).price)
+    }
+
+    /// What a record costs by that; `None`: nobody was asked, or there is no price.
+    pub fn cost_of(&self, record: &Record<'_>) -> Option<Cost> {
+        let (provider, upstream) = (record.provider.as_deref()?, record.upstream_model.as_deref()?);
+        let price = self.price_of(record.asked_model(), provider, upstream)?;
+        Some(price.cost(&record.usage, record.service_tier.as_deref()))
     }
 }
 

@@ -16,6 +16,7 @@ use pingora_proxy::Session;
 use crate::config::UNKNOWN_OUTPUT;
 use crate::ledger::UsageSource;
 use crate::limits::{self, Amounts, Claim, Kind, Limits, NEVER, Preview, Refused, Reservation, Subject, What};
+use crate::proxy::account::consumed::Consumed;
 use crate::proxy::attempt::Attempt;
 use crate::proxy::reply::Refusal;
 use crate::proxy::request::Request;
@@ -423,7 +424,8 @@ fn learn(exchange: &mut Exchange) {
     else {
         return;
     };
-    if let (Some(usage), UsageSource::Provider | UsageSource::Drained) = exchange.consumed()
+    if let Consumed { usage: Some(usage), source: UsageSource::Provider | UsageSource::Drained, .. } =
+        exchange.consumed()
         && let Some(tokens) = usage.total_output()
         && writes(request.endpoint.operation)
     {
@@ -446,9 +448,9 @@ pub fn charge_own(limits: &Arc<Limits>, own: &mut Exchange) {
 
 /// What an attempt is known to have consumed.
 fn of_consumed(attempt: &Attempt) -> Amounts {
-    let usage = attempt.consumed.as_ref().and_then(|consumed| consumed.usage);
-    let tokens = usage.and_then(|usage| usage.total()).unwrap_or(0);
-    Amounts { tokens, cost: attempt.cost().map_or(0, |cost| cost.known()) }
+    let Some(consumed) = &attempt.consumed else { return Amounts::default() };
+    let tokens = consumed.usage.and_then(|usage| usage.total()).unwrap_or(0);
+    Amounts { tokens, cost: consumed.cost(&attempt.target).map_or(0, |cost| cost.known()) }
 }
 
 /// What the current attempt has used: what its provider reported or was estimated; of an answer that tells no tokens and broke
@@ -459,24 +461,22 @@ fn used(exchange: &Exchange) -> Amounts {
     if exchange.is_unfinished() {
         return of_attempt(exchange);
     }
-    if attempt.consumed.is_some() {
-        return of_consumed(attempt);
+    let consumed = exchange.consumed();
+    if let Some(usage) = consumed.usage {
+        // Where no tokens are told, the text to speak or draw counts for them.
+        let asked = if consumed.source == UsageSource::Estimated { exchange.account.expected.prompt } else { 0 };
+        let cost = exchange.cost_in_parts().map_or(0, |cost| cost.known());
+        return Amounts { tokens: usage.total().unwrap_or(asked), cost };
     }
     let Some(observer) = &exchange.upstream_answer.observer else { return nothing };
     let seen = observer.seen();
-    if let (Some(usage), _) = exchange.consumed() {
-        // Where no tokens are told, the text to speak or draw counts for them.
-        let told = usage.told().map(|_| usage.total().unwrap_or(0));
-        let cost = exchange.cost_in_parts().map_or(0, |cost| cost.known());
-        return Amounts { tokens: told.unwrap_or(exchange.account.expected.prompt), cost };
-    }
     let answered = attempt.status.is_some_and(|status| (200..300).contains(&status));
     if !seen.first_output || !answered || exchange.resume.is_some() || exchange.says_only_an_error() {
         return nothing;
     }
     let Expected { prompt, output, choices, .. } = exchange.account.expected;
     let output = seen.outputs.min(output.saturating_mul(choices));
-    let price = exchange.answering().and_then(|target| target.known.price.clone());
+    let price = consumed.by(&attempt.target).known.price.as_ref();
     let cost = price.and_then(|price| price.expected(prompt, output)).unwrap_or(0);
     Amounts { tokens: prompt.saturating_add(output), cost }
 }

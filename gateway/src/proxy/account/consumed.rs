@@ -4,8 +4,9 @@
 //! the output from the text that has passed, which is counted by a tokenizer on a thread of its own when the exchange is over.
 //! An attempt that ended well and reported its usage never comes here.
 //!
-//! Here is also decided by which target's prices that is billed ([`Exchange::answering`], [`Attempt::answering`]).
+//! Here is also decided by which target's prices that is billed ([`Consumed::by`]).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use ai_gateway_providers::answer::{AnswerForm, Heard, Observer, Seen};
@@ -21,24 +22,24 @@ use crate::proxy::replay::Replay;
 use crate::proxy::waiting::aside::later;
 use crate::snapshot::Target;
 
-/// What one attempt consumed.
+/// What one attempt consumed, by whom and at which tier, as far as its answer tells.
 #[derive(Debug, Default)]
-pub struct Consumed {
+pub struct Consumed<'a> {
     /// In disjoint buckets; `None`: nothing that is known of.
     pub usage: Option<Usage>,
     /// Where that comes from.
     pub source: UsageSource,
     /// The model that the answer named.
-    pub model: Option<String>,
+    pub model: Option<Cow<'a, str>>,
     /// The service tier that it named.
-    pub tier: Option<String>,
+    pub tier: Option<Cow<'a, str>>,
     /// The target that gave it in place of the one that was asked.
     stand_in: Option<Arc<Target>>,
     /// What the output is still to be counted by.
     uncounted: Option<Heard>,
 }
 
-impl Consumed {
+impl<'a> Consumed<'a> {
     /// Of an answer that never ended or ended without a word about its usage: `prompt` tokens went in, if nothing else is known.
     fn estimated(reported: Option<Usage>, prompt: Option<u64>, heard: Option<Heard>) -> Self {
         let mut usage = reported.unwrap_or_default();
@@ -52,6 +53,43 @@ impl Consumed {
 
     fn reported(usage: Usage) -> Self {
         Self { usage: Some(usage), source: told_by_provider(&usage), ..Self::default() }
+    }
+
+    /// The target whose answer it is, and whose prices it has: the one that was `asked`, or the model that its provider has asked in
+    /// its place.
+    pub fn by<'t>(&'t self, asked: &'t Target) -> &'t Target {
+        self.stand_in.as_deref().unwrap_or(asked)
+    }
+
+    /// The provider's name of that target's model.
+    pub fn upstream_model(&self, asked: &'a Target) -> Cow<'a, str> {
+        match &self.stand_in {
+            Some(target) => target.model.to_string().into(),
+            None => (&*asked.model).into(),
+        }
+    }
+
+    /// What it cost; `None`: nothing is known of that.
+    pub fn cost(&self, asked: &Target) -> Option<Cost> {
+        self.by(asked).cost(&self.usage?, self.tier.as_deref())
+    }
+
+    /// The same, to be told.
+    pub fn as_told(&self) -> Consumed<'_> {
+        Consumed {
+            model: self.model.as_deref().map(Cow::Borrowed),
+            tier: self.tier.as_deref().map(Cow::Borrowed),
+            stand_in: self.stand_in.clone(),
+            uncounted: None,
+            ..*self
+        }
+    }
+
+    /// The same, to be kept when its observer is no more.
+    fn kept(self) -> Box<Consumed<'static>> {
+        let owned = |name: Cow<'_, str>| Cow::Owned(name.into_owned());
+        let Self { usage, source, model, tier, stand_in, uncounted } = self;
+        Box::new(Consumed { usage, source, model: model.map(owned), tier: tier.map(owned), stand_in, uncounted })
     }
 
     fn count(&mut self, tokens: u64) {
@@ -77,7 +115,7 @@ pub struct Bill {
 
 impl Exchange {
     /// What the current attempt has consumed, if that has to be estimated.
-    fn estimate(&self) -> Option<Consumed> {
+    fn estimate(&self) -> Option<Consumed<'_>> {
         if self.is_unfinished() {
             return None;
         }
@@ -87,7 +125,7 @@ impl Exchange {
         if !has_tokens || !attempt.was_sent() || attempt.status.is_some_and(|status| !(200..300).contains(&status)) {
             return None;
         }
-        let observer = self.upstream_answer.observer.as_ref().filter(|_| !resume::is_asking(self));
+        let observer = self.observer();
         let seen = observer.map(Observer::seen);
         // Some providers fill in zeros where they do not count.
         let reported = observer.and_then(Observer::own_usage).filter(|usage| usage.total() != Some(0));
@@ -107,7 +145,7 @@ impl Exchange {
         let prompt = self.request.as_ref().and_then(|request| request.prompt_tokens());
         let consumed = Consumed::estimated(reported, prompt, heard.map(|observer| observer.heard().clone()));
         let consumed = match seen {
-            Some(seen) => self.as_told(consumed, attempt, seen),
+            Some(seen) => self.told_by(seen, Some(attempt), consumed),
             None => consumed,
         };
         consumed.usage.is_some().then_some(consumed)
@@ -117,15 +155,15 @@ impl Exchange {
     pub fn keep_consumed(&mut self) {
         let Some(attempt) = self.attempt().filter(|attempt| attempt.consumed.is_none()) else { return };
         let reported = || {
-            let observer = self.upstream_answer.observer.as_ref().filter(|_| !resume::is_asking(self))?;
-            Some(self.as_told(Consumed::reported(observer.own_usage()?), attempt, observer.seen()))
+            let observer = self.observer()?;
+            Some(self.told_by(observer.seen(), Some(attempt), Consumed::reported(observer.own_usage()?)))
         };
         // Where nothing had been said counts only what the provider itself says it charges for.
         let blocked = self.upstream_answer.observer.as_ref().is_some_and(|observer| observer.seen().blocked);
         let estimated = self.estimate().filter(|consumed| consumed.uncounted.is_some() && !blocked);
-        let consumed = estimated.or_else(reported);
+        let consumed = estimated.or_else(reported).map(Consumed::kept);
         if let Some(attempt) = self.attempts.last_mut() {
-            attempt.consumed = consumed.map(Box::new);
+            attempt.consumed = consumed;
         }
     }
 
@@ -151,10 +189,10 @@ impl Exchange {
     /// Estimates at the end of the exchange what no provider told: what has been said is still to be counted.
     pub fn keep_estimate(&mut self) {
         if self.attempt().is_some_and(|attempt| attempt.consumed.is_none())
-            && let Some(consumed) = self.estimate()
+            && let Some(consumed) = self.estimate().map(Consumed::kept)
             && let Some(attempt) = self.attempts.last_mut()
         {
-            attempt.consumed = Some(Box::new(consumed));
+            attempt.consumed = Some(consumed);
         }
     }
 
@@ -180,7 +218,12 @@ impl Exchange {
 
     /// What `attempt`, one of two that ran at the same time, consumed when it was given up: what its provider had told by then, else the
     /// prompt.
-    pub fn consumed_by_loser(&self, attempt: &Attempt, outcome: Outcome, told: &Seen) -> Option<Box<Consumed>> {
+    pub fn consumed_by_loser(
+        &self,
+        attempt: &Attempt,
+        outcome: Outcome,
+        told: &Seen,
+    ) -> Option<Box<Consumed<'static>>> {
         let given_up = matches!(outcome, Outcome::Hedged | Outcome::ClientLeft);
         let prompt = self.request.as_ref().and_then(|request| request.prompt_tokens()).filter(|_| given_up);
         let reported = if given_up { self.with_pieces(told.usage) } else { told.usage };
@@ -188,34 +231,50 @@ impl Exchange {
             Some(usage) => Consumed::reported(usage),
             None => Consumed::estimated(None, prompt, None),
         };
-        consumed.usage.is_some().then(|| Box::new(self.as_told(consumed, attempt, told)))
+        consumed.usage.is_some().then(|| self.told_by(told, Some(attempt), consumed).kept())
     }
 
     /// The same, by whom and at which tier the answer of `attempt` tells that it was given.
-    fn as_told(&self, consumed: Consumed, attempt: &Attempt, seen: &Seen) -> Consumed {
-        let stand_in = self.stand_in(attempt, seen.model.as_deref());
-        Consumed { model: seen.model.clone(), tier: seen.service_tier.clone(), stand_in, ..consumed }
+    fn told_by<'a>(&self, seen: &'a Seen, attempt: Option<&Attempt>, consumed: Consumed<'a>) -> Consumed<'a> {
+        let stand_in = attempt.and_then(|attempt| self.stand_in(attempt, seen.model.as_deref()));
+        let (model, tier) = (seen.model.as_deref(), seen.service_tier.as_deref());
+        Consumed { model: model.map(Cow::Borrowed), tier: tier.map(Cow::Borrowed), stand_in, ..consumed }
+    }
+
+    /// What has seen the current attempt's answer.
+    fn observer(&self) -> Option<&Observer> {
+        self.upstream_answer.observer.as_ref().filter(|_| !resume::is_asking(self))
     }
 
     /// What the request's own record says it consumed: the current attempt's part.
-    pub fn consumed(&self) -> (Option<Usage>, UsageSource) {
-        if let Some(booked) = &self.account.bill {
-            return (booked.usage, booked.source);
+    pub fn consumed(&self) -> Consumed<'_> {
+        match &self.account.bill {
+            Some(bill) => Consumed { usage: bill.usage, source: bill.source, ..self.consumed_by_now() },
+            None => self.consumed_by_now(),
         }
-        if self.is_unfinished() {
-            return (None, UsageSource::Pending);
+    }
+
+    fn consumed_by_now(&self) -> Consumed<'_> {
+        let is_unfinished = self.is_unfinished();
+        let kept = self.attempt().and_then(|attempt| attempt.consumed.as_deref());
+        if let Some(kept) = kept.filter(|_| !is_unfinished) {
+            return kept.as_told();
         }
-        if let Some(consumed) = self.attempt().and_then(|attempt| attempt.consumed.as_deref()) {
-            return (consumed.usage, consumed.source);
-        }
-        let observer = self.upstream_answer.observer.as_ref().filter(|_| !resume::is_asking(self));
-        let told = observer.and_then(Observer::own_usage);
+        let told = self.observer().and_then(Observer::own_usage);
         let usage = if self.is_answered() { self.with_pieces(told) } else { told };
-        let source = match usage.as_ref().map_or(UsageSource::None, told_by_provider) {
-            UsageSource::Provider if self.drained() => UsageSource::Drained,
-            source => source,
+        let consumed = match usage {
+            _ if is_unfinished => Consumed { source: UsageSource::Pending, ..Consumed::default() },
+            None => Consumed::default(),
+            Some(usage) => {
+                let consumed = Consumed::reported(usage);
+                let drained = consumed.source == UsageSource::Provider && self.drained();
+                if drained { Consumed { source: UsageSource::Drained, ..consumed } } else { consumed }
+            }
         };
-        (usage, source)
+        match self.observer() {
+            Some(observer) => self.told_by(observer.seen(), self.attempt(), consumed),
+            None => consumed,
+        }
     }
 
     /// Whether what was asked for is being given, by an attempt and at a price.
@@ -236,8 +295,8 @@ impl Exchange {
 
     /// What it consumed and what that cost.
     pub fn bill(&self) -> Bill {
-        let (usage, source) = self.consumed();
-        Bill { usage, source, cost: self.price_of(usage) }
+        let Consumed { usage, source, .. } = self.consumed();
+        Bill { usage, source, cost: self.cost_in_parts() }
     }
 
     /// What it cost, in pico-dollars; `None`: not known.
@@ -247,26 +306,13 @@ impl Exchange {
 
     /// What it cost; `None`: nothing is known of that.
     pub fn cost_in_parts(&self) -> Option<Cost> {
-        match &self.account.bill {
-            Some(booked) => booked.cost,
-            None => self.price_of(self.consumed().0),
+        if let Some(bill) = &self.account.bill {
+            return bill.cost;
         }
-    }
-
-    fn price_of(&self, usage: Option<Usage>) -> Option<Cost> {
+        let consumed = self.consumed_by_now();
         // A request may have a price, whatever is told of its usage.
-        let usage = usage.or_else(|| self.is_answered().then(Usage::default))?;
-        let tier = self.upstream_answer.observer.as_ref().and_then(|observer| observer.seen().service_tier.as_deref());
-        self.answering()?.cost(&usage, tier)
-    }
-
-    /// The target whose answer the current attempt's is, and whose prices it has: see `Attempt::answering`.
-    pub fn answering(&self) -> Option<Arc<Target>> {
-        let attempt = self.attempt()?;
-        let observer = self.upstream_answer.observer.as_ref();
-        let observer = observer.filter(|_| attempt.consumed.is_none() && !resume::is_asking(self));
-        let stand_in = observer.and_then(|observer| self.stand_in(attempt, observer.seen().model.as_deref()));
-        Some(stand_in.unwrap_or_else(|| attempt.answering().clone()))
+        let usage = consumed.usage.or_else(|| self.is_answered().then(Usage::default));
+        Consumed { usage, ..consumed }.cost(&self.attempt()?.target)
     }
 
     /// The model that Anthropic has asked in place of the one of `attempt` (`fallbacks`), if it is this one that the answer has `named`.
@@ -287,20 +333,5 @@ impl Exchange {
     /// Whether the client left and the answer was read all the same.
     pub fn drained(&self) -> bool {
         self.replay.as_ref().is_some_and(Replay::drains)
-    }
-}
-
-impl Attempt {
-    /// The target whose answer this is, as far as what it [consumed](Self::consumed) tells, and whose prices it has: the one that was asked, or
-    /// the model that its provider has asked in its place.
-    pub fn answering(&self) -> &Arc<Target> {
-        let stand_in = self.consumed.as_ref().and_then(|consumed| consumed.stand_in.as_ref());
-        stand_in.unwrap_or(&self.target)
-    }
-
-    /// What it consumed cost; `None`: nothing is known of that.
-    pub fn cost(&self) -> Option<Cost> {
-        let consumed = self.consumed.as_deref()?;
-        self.answering().cost(&consumed.usage?, consumed.tier.as_deref())
     }
 }
