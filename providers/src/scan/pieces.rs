@@ -1,4 +1,4 @@
-//! What a request asks for that is billed by the piece: characters to be spoken, pictures to be made.
+//! What a request asks for that is billed by the piece: characters to be spoken, pictures to be made, documents to be ranked.
 
 use super::RequestScan;
 use super::cursor::Cursor;
@@ -12,6 +12,8 @@ pub struct Pieces {
     pub characters: Option<u64>,
     /// Pictures to be made.
     pub images: Option<u64>,
+    /// Searches, of which each ranks a hundred documents.
+    pub search_units: Option<u64>,
 }
 
 impl Pieces {
@@ -19,8 +21,9 @@ impl Pieces {
     #[must_use]
     pub fn of(body: &[u8], scan: &RequestScan, operation: Operation) -> Self {
         match operation {
-            Operation::Speech => Self { characters: characters(body), images: None },
-            Operation::Images => Self { characters: None, images: Some(scan.choices.unwrap_or(1)) },
+            Operation::Speech => Self { characters: characters(body), ..Self::default() },
+            Operation::Images => Self { images: Some(scan.choices.unwrap_or(1)), ..Self::default() },
+            Operation::Rerank => Self { search_units: Some(search_units(body)), ..Self::default() },
             _ => Self::default(),
         }
     }
@@ -28,8 +31,8 @@ impl Pieces {
     /// The same as usage: if all that is asked for is given.
     #[must_use]
     pub fn usage(self) -> Usage {
-        let Self { characters, images } = self;
-        Usage { characters, images, ..Usage::default() }
+        let Self { characters, images, search_units } = self;
+        Usage { characters, images, search_units, ..Usage::default() }
     }
 }
 
@@ -46,6 +49,22 @@ fn characters(body: &[u8]) -> Option<u64> {
         }
     });
     characters
+}
+
+/// How many hundreds of `documents` a body has, begun ones too.
+fn search_units(body: &[u8]) -> u64 {
+    let (mut documents, mut cursor) = (0_u64, Cursor::new(body));
+    cursor.members(|name, cursor| {
+        if name != b"documents" || !cursor.enter(b'[') {
+            cursor.value();
+            return;
+        }
+        while cursor.next_element() {
+            cursor.value();
+            documents += 1;
+        }
+    });
+    documents.div_ceil(100).max(1)
 }
 
 #[cfg(test)]
@@ -75,8 +94,11 @@ mod tests {
             (form("four"), 1),
         ] {
             let images = Pieces::of(body.as_bytes(), &scan, Operation::Images);
-            assert_eq!(images, Pieces { characters: None, images: Some(n) }, "{body}");
+            assert_eq!(images, Pieces { images: Some(n), ..Pieces::default() }, "{body}");
         }
+        let units = |body: &str| Pieces::of(body.as_bytes(), &none, Operation::Rerank).search_units;
+        let many = format!(r#"{{"query":"q","documents":[{}"a"]}}"#, r#""b,]","#.repeat(100));
+        assert_eq!((units(r#"{"documents":["a","b"]}"#), units(&many), units("{}")), (Some(1), Some(2), Some(1)));
         let (scan, body) = json(r#"{"input":"abc","n":2}"#);
         assert_eq!(Pieces::of(body.as_bytes(), &scan, Operation::Chat), Pieces::default());
     }

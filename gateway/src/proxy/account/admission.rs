@@ -52,6 +52,11 @@ pub struct Expected {
 }
 
 impl Expected {
+    /// What the prompt usually is, by kinds.
+    pub fn asked(&self) -> Usage {
+        self.weighed.usage(&Weights::USUAL)
+    }
+
     fn tokens(&self) -> u64 {
         let longest = self.most_output.map_or(self.output, |most| most.min(self.output));
         self.prompt.saturating_add(longest.saturating_mul(self.choices))

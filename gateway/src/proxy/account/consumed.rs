@@ -1,7 +1,8 @@
 //! What an attempt consumed: as the provider reported it, or estimated where it could not or did not.
 //!
 //! An estimate takes the input from what the provider reported early (Anthropic does), else from the prompt's length, and
-//! the output from the text that has passed, which is counted by a tokenizer on a thread of its own when the exchange is over.
+//! the output from the text that has passed, which is counted by a tokenizer on a thread of its own when
+//! the exchange is over. What is billed by the piece is taken to have been made as it was asked for.
 //! An attempt that ended well and reported its usage never comes here.
 //!
 //! Here is also decided by which target's prices that is billed ([`Consumed::by`]).
@@ -19,6 +20,7 @@ use crate::proxy::Exchange;
 use crate::proxy::attempt::outcome::Outcome;
 use crate::proxy::attempt::{Attempt, resume};
 use crate::proxy::replay::Replay;
+use crate::proxy::request::weight::Weights;
 use crate::proxy::waiting::aside::later;
 use crate::snapshot::Target;
 
@@ -121,8 +123,10 @@ impl Exchange {
         }
         let attempt = self.attempt()?;
         let operation = self.operation()?;
-        let has_tokens = matches!(operation, Operation::Chat | Operation::Completions | Operation::Embeddings);
-        if !has_tokens || !attempt.was_sent() || attempt.status.is_some_and(|status| !(200..300).contains(&status)) {
+        if !operation.costs()
+            || !attempt.was_sent()
+            || attempt.status.is_some_and(|status| !(200..300).contains(&status))
+        {
             return None;
         }
         let observer = self.observer();
@@ -133,8 +137,15 @@ impl Exchange {
         if whole && (reported.is_some() || self.upstream_answer.form == AnswerForm::Opaque) {
             return None;
         }
+        let left = self.client_left || self.drained();
+        if !matches!(operation, Operation::Chat | Operation::Completions | Operation::Embeddings) {
+            // Whether the client is there or not, its provider makes the whole of it.
+            let told = reported.is_some_and(|usage| usage.told().is_some());
+            let is_lost = left && !told && seen.is_none_or(|seen| !seen.complete);
+            return is_lost.then(|| Consumed::estimated(Some(self.asked_for(&attempt.target)), None, None));
+        }
         let began = seen.is_some_and(|seen| seen.first_output || seen.complete);
-        if (!began && !self.client_left) || (reported.is_none() && self.says_only_an_error()) {
+        if (!began && !left) || (reported.is_none() && self.says_only_an_error()) {
             // What fails before it has said anything is not charged for, unless the provider says so.
             return None;
         }
@@ -149,6 +160,17 @@ impl Exchange {
             None => consumed,
         };
         consumed.usage.is_some().then_some(consumed)
+    }
+
+    /// What becomes of a request that is not billed by the tokens of a text, if it is answered: in pieces or in tokens, whichever of
+    /// them `target` has a price for, or is dearer.
+    fn asked_for(&self, target: &Target) -> Usage {
+        let (asked, pieces) = (self.account.expected.asked(), self.account.pieces);
+        let in_pieces = Usage { audio_input_ms: asked.audio_input_ms, ..pieces.usage() };
+        let made = Weights::USUAL.made(pieces).unwrap_or_default();
+        let in_tokens = Usage { search_units: None, ..asked.plus(&pieces.usage()).plus(&made) };
+        let cost = |usage: &Usage| target.cost(usage, None).map_or(0, |cost| cost.known());
+        if cost(&in_tokens) > cost(&in_pieces) { in_tokens } else { in_pieces }
     }
 
     /// Notes what the current attempt has consumed, before its observer is given up or goes on with another.
