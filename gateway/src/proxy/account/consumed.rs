@@ -1,8 +1,8 @@
 //! What an attempt consumed: as the provider reported it, or estimated where it could not or did not.
 //!
 //! An estimate takes the input from what the provider reported early (Anthropic does), else from the prompt's length, and
-//! the output from the text that has passed, which is counted by a tokenizer on a thread of its own when
-//! the exchange is over. What is billed by the piece is taken to have been made as it was asked for.
+//! the output from the text that has passed, which is counted by a tokenizer: of a whole answer before its last byte leaves, else on
+//! a thread of its own when the exchange is over. What is billed by the piece is taken to have been made as it was asked for.
 //! An attempt that ended well and reported its usage never comes here.
 //!
 //! Here is also decided by which target's prices that is billed ([`Consumed::by`]).
@@ -21,7 +21,7 @@ use crate::proxy::attempt::outcome::Outcome;
 use crate::proxy::attempt::{Attempt, resume};
 use crate::proxy::replay::Replay;
 use crate::proxy::request::weight::Weights;
-use crate::proxy::waiting::aside::later;
+use crate::proxy::waiting::aside::{in_place, later};
 use crate::snapshot::Target;
 
 /// What one attempt consumed, by whom and at which tier, as far as its answer tells.
@@ -197,9 +197,24 @@ impl Exchange {
         })
     }
 
-    /// Whether the request's usage has to be estimated. `false` for nearly all.
-    pub fn lacks_usage(&self) -> bool {
-        self.estimate().is_some()
+    /// Whether it is known what the request has consumed, as it is for nearly all. What a whole answer has said is counted, where its
+    /// provider does not tell.
+    pub fn knows_usage(&mut self) -> bool {
+        if self.attempt().is_some_and(|attempt| attempt.consumed.is_some()) {
+            return true;
+        }
+        let Some(mut consumed) = self.estimate() else { return true };
+        if !self.observer().is_some_and(|observer| observer.seen().complete) {
+            return false;
+        }
+        if let Some(heard) = consumed.uncounted.take() {
+            consumed.count(in_place(|| heard.tokens()));
+        }
+        let consumed = consumed.kept();
+        if let Some(attempt) = self.attempts.last_mut() {
+            attempt.consumed = Some(consumed);
+        }
+        true
     }
 
     /// Whether what an attempt before the last one has said is still to be counted.
