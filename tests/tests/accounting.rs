@@ -730,6 +730,127 @@ async fn what_is_billed_by_the_piece_uses_a_budget_up() {
     );
 }
 
+/// What is made is billed whether its client is there for it or not. Its provider has not told anything by then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_leaves_what_is_billed_by_the_piece_pays_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = dir.path().join("ledger.db");
+    let gate = Gate::new();
+    let held = gate.clone();
+    let stub = Stub::start(move |_| Answer::json(200, "{}").after(&held)).await;
+    let prices = [
+        ("tts", "{ character = \"15\" }"),
+        ("says", "{ input = \"1\", audio_output = \"10\" }"),
+        ("draw", "{ image = \"40000\" }"),
+        ("paint", "{ input = \"5\", image_output = \"40\" }"),
+        ("hear", "{ audio_second = \"100\" }"),
+        ("listen", "{ input = \"5\", audio_input = \"6\", output = \"10\" }"),
+        ("units", "{ search_unit = \"2000\" }"),
+        ("rank", "{ input = \"2\" }"),
+        ("embed", "{ input = \"2\" }"),
+    ];
+    let prices: String = prices.iter().map(|(model, price)| format!("\"stub/{model}\" = {price}\n")).collect();
+    let config = [
+        bodies::openai_provider("stub", &stub.origin()),
+        format!("[prices.models]\n{prices}[limits]\nbudget = {{ usd = 5, per = \"month\" }}\n"),
+        ledger_at(&ledger),
+    ];
+    let gateway = Gateway::start(&config.concat()).await;
+    let speak = |model: &str| json!({"model": model, "input": "Grüße, \u{4e16}", "voice": "alloy"});
+    let draw = |model: &str| json!({"model": model, "prompt": "a cat", "n": 2});
+    let rank = |model: &str| json!({"model": model, "query": "q", "documents": vec!["a document"; 150]});
+    let hear = |model: &str| {
+        let part = |name: &str, content: &str| {
+            format!("--b\r\ncontent-disposition: form-data; name={name}\r\n\r\n{content}\r\n")
+        };
+        let file = part("\"file\"; filename=\"a.mp3\"", &"x".repeat(40_000));
+        let mut request = Request::post("/v1/audio/transcriptions", part("\"model\"", model) + &file + "--b--\r\n");
+        request.headers = vec![("content-type".into(), "multipart/form-data; boundary=b".into())];
+        request
+    };
+    let post = |path: &str, body: Value| Request::post(path, body.to_string());
+    let asked = [
+        post("/v1/audio/speech", speak("stub/tts")),
+        post("/v1/audio/speech", speak("stub/says")),
+        post("/v1/images/generations", draw("stub/draw")),
+        post("/v1/images/generations", draw("stub/paint")),
+        hear("stub/hear"),
+        hear("stub/listen"),
+        post("/v1/rerank", rank("stub/units")),
+        post("/v1/rerank", rank("stub/rank")),
+        post("/v1/embeddings", json!({"model": "stub/embed", "input": ["one text", "and one more"]})),
+    ];
+    for request in &asked {
+        let mut client = H1::connect(gateway.addr).await;
+        client.send(request).await;
+        stub.next().await;
+        drop(client);
+        stub.departed().await;
+    }
+    gateway.counted_when("gateway_ledger_booked_total", "", |booked| booked == asked.len() as u64).await;
+    gateway.at_rest().await;
+    let spent = global(&gateway).await;
+    let rows = booked(gateway, &ledger, BY).await;
+    let cost = |row: &Value| row["cost_usd"].as_str().unwrap().parse::<f64>().unwrap();
+    let row = |model: &str| rows.iter().find(|row| row["upstream_model"] == model).unwrap_or_else(|| panic!("{model}"));
+    for (model, least, most) in [
+        ("tts", 0.00012, 0.00012),
+        ("says", 0.00016, 0.0003),
+        ("draw", 0.08, 0.08),
+        ("paint", 0.128, 0.129),
+        ("hear", 0.001, 0.001),
+        ("listen", 0.0006, 0.001),
+        ("units", 0.004, 0.004),
+        ("rank", 0.0005, 0.002),
+        ("embed", 0.00001, 0.0001),
+    ] {
+        let row = row(model);
+        assert_eq!((&row["usage_source"], &row["unpriced"]), (&json!("estimated"), &json!(0)), "{row}");
+        assert!((least - 1e-12..most + 1e-12).contains(&cost(row)), "{row}");
+    }
+    let all: f64 = rows.iter().map(cost).sum();
+    let spent = spent[0] as f64 / 1e12;
+    assert!((spent - all).abs() < 1e-9, "the budget knows of {spent}, the ledger of {all}");
+}
+
+/// What a failed attempt has told is the request's own record where nobody else can be asked, with the tier and the model that it named.
+#[tokio::test]
+async fn an_attempt_that_nobody_follows_is_booked_as_its_answer_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = dir.path().join("ledger.db");
+    let told = json!({
+        "id": "c", "object": "chat.completion.chunk", "created": 1, "model": "gpt-5-2025-08-07", "service_tier": "flex",
+        "choices": [], "usage": {"prompt_tokens": 1_000_000, "completion_tokens": 0, "total_tokens": 1_000_000},
+    });
+    let events =
+        [format!("data: {told}\n\n"), "data: {\"error\":{\"message\":\"no\",\"type\":\"server_error\"}}\n\n".into()];
+    let fails = Stub::always(Answer::sse(events)).await;
+    let other = fine().await;
+    let config = [
+        bodies::responses_provider("first", &fails.origin()),
+        bodies::anthropic_provider("second", &other.origin()),
+        "[models.m]\nlossy = \"error\"\ntargets = [{ provider = \"first\", model = \"gpt-5\", price = { like = \"openai/gpt-5\" } },\n\
+         { provider = \"second\", model = \"claude-sonnet-4-5\", priority = 1 }]\nretry = { same_target = false }\n"
+            .to_owned(),
+        ledger_at(&ledger),
+    ];
+    let gateway = Gateway::start(&config.concat()).await;
+    let body = json!({
+        "model": "m", "stream": true, "logit_bias": {"50256": -100}, "messages": [{"role": "user", "content": "Hello"}],
+    });
+    let reply = exchange(gateway.addr, &Request::post("/v1/chat/completions", body.to_string())).await;
+    assert_eq!(other.count(), 0, "it cannot be asked");
+    assert!(reply.status >= 500 || reply.text().contains("error"), "{} {}", reply.status, reply.text());
+    gateway.counted_when("gateway_ledger_stored_total", "", |stored| stored == 1).await;
+    let rows = booked(gateway, &ledger, BY).await;
+    assert_eq!(json!([rows[0]["kind"], rows[0]["input"], rows[0]["cost_usd"]]), json!(["request", 1_000_000, "0.625"]));
+    let database = rusqlite::Connection::open(&ledger).unwrap();
+    let named = database.query_row("SELECT service_tier, answer_model FROM usage", (), |row| {
+        Ok((row.get::<_, Option<String>>(0)?, row.get::<_, Option<String>>(1)?))
+    });
+    assert_eq!(named.unwrap(), (Some("flex".to_owned()), Some("gpt-5-2025-08-07".to_owned())));
+}
+
 /// What clients of other gateways send is understood, kept, and not passed on.
 #[tokio::test]
 async fn headers_of_other_gateways_are_understood() {

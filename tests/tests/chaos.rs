@@ -1,15 +1,17 @@
 //! Thirty of a hundred upstream calls fail, in nearly every way there is. A hundred clients of all dialects ask twenty thousand
 //! times: whoever asks gets the whole right answer or is told that there is none; with one target that is well, everybody gets
-//! the answer; and each request is logged and counted once, each call as often as the upstream saw it.
+//! the answer; and each request is logged, counted and booked once, each call as often as the upstream saw it, and what all of it cost is
+//! what the budget knows.
 //!
 //! The faults are drawn from a seed that is printed: `CHAOS_SEED` repeats them. `CHAOS_REQUESTS` makes it shorter.
 
 use ai_gateway_providers::Dialect;
-use ai_gateway_tests::client::H1;
+use ai_gateway_tests::client::{H1, Request, exchange};
 use ai_gateway_tests::speak::{Heard, ask, hear};
-use ai_gateway_tests::{Gateway, Mock};
+use ai_gateway_tests::{Gateway, Mock, bodies, usage};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -28,12 +30,19 @@ const KINDS: [&str; 3] = ["chaos", "steady", "buffered"];
 /// Of those that may fall silent, and of nobody else.
 const CLOCKS: &str = ", timeouts = { connect = \"5s\", first_token = \"4s\", idle = \"4s\", total = \"20s\" }";
 
+/// What all of them cost.
+const PRICE: &str = "price = { input = 1, output = 2 }, traits = { max_output = 1000 }";
+
 /// A model of each kind for each dialect. Each first target speaks the client's dialect.
 ///
 /// The faulty ones never keep a connection: one that is closed without an answer looks like a connection that had gone stale in
 /// the pool, is asked again on another, and is not counted.
-fn config(mock: &Mock, seed: usize) -> String {
-    let mut config = String::new();
+fn config(mock: &Mock, seed: usize, ledger: &Path) -> String {
+    let mut config = format!(
+        "[ledger]\npath = {ledger:?}\n[[keys]]\nname = \"bot\"\nhash = \"{}\"\n\
+         limits = {{ tokens = \"1000000000/day\" }}\nbudget = {{ usd = 1000000, per = \"total\" }}\n",
+        bodies::key_hash("sk")
+    );
     for (i, client) in Dialect::ALL.into_iter().enumerate() {
         for kind in KINDS {
             let mut targets = Vec::new();
@@ -46,7 +55,7 @@ fn config(mock: &Mock, seed: usize) -> String {
                     _ => format!("echo+close+chaos-30-seed-{seed}+{place}"),
                 };
                 let clocks = if model == "echo" { "" } else { CLOCKS };
-                targets.push(format!("{{ provider = \"{provider}\", model = \"{model}\"{clocks} }}"));
+                targets.push(format!("{{ provider = \"{provider}\", model = \"{model}\"{clocks}, {PRICE} }}"));
             }
             let on_cut = if kind == "buffered" { "buffer" } else { "error" };
             config.push_str(&format!(
@@ -56,6 +65,16 @@ fn config(mock: &Mock, seed: usize) -> String {
         }
     }
     config
+}
+
+/// The ledger's kinds of tokens.
+const BUCKETS: [&str; 7] =
+    ["input", "cache_read", "cache_write_5m", "cache_write_1h", "output", "reasoning", "audio_output"];
+
+/// Pico-dollars.
+fn pico(dollars: &Value) -> u64 {
+    let (whole, part) = dollars.as_str().unwrap().split_once('.').unwrap_or((dollars.as_str().unwrap(), ""));
+    format!("{whole}{part:0<12}").parse().unwrap()
 }
 
 /// What the clients saw.
@@ -97,7 +116,7 @@ async fn client(gateway: std::net::SocketAddr, next: &AtomicUsize, requests: usi
         let (stream, kind) = ((number / 6).is_multiple_of(2), KINDS[number / 12 % 3]);
         let model = format!("{kind}-{dialect}");
         let text = format!("request {number} wants one two three four five words back");
-        let request = ask(dialect, &model, &text, stream);
+        let request = ask(dialect, &model, &text, stream).header("x-api-key", "sk");
         // The gateway may have closed a connection that was kept; then it has not read the request, as its log will show.
         let kept = match connection.take() {
             Some(mut open) => H1::try_exchange(&mut open, &request).await.map(|reply| (open, reply)),
@@ -149,7 +168,9 @@ async fn chaos_reaches_nobody_unsaid() {
     let requests = number_from("CHAOS_REQUESTS").unwrap_or(20_000);
     eprintln!("CHAOS_SEED={seed}");
     let mock = Mock::start().await;
-    let mut gateway = Gateway::start(&config(&mock, seed)).await;
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = dir.path().join("ledger.db");
+    let mut gateway = Gateway::start(&config(&mock, seed, &ledger)).await;
     let (begun, next) = (Instant::now(), AtomicUsize::new(0));
     let mut seen = Seen::default();
     let clients = futures::future::join_all((0..CLIENTS).map(|_| client(gateway.addr, &next, requests)));
@@ -176,6 +197,7 @@ async fn chaos_reaches_nobody_unsaid() {
     let counted = gateway.counted("gateway_requests_total", "").await;
     let used = gateway.counted("gen_ai_client_token_usage_token_sum", "=\"output\"").await;
     let lost = gateway.counted("gateway_log_dropped_total", "").await;
+    let limits = exchange(gateway.admin, &Request::get("/api/limits")).await.json();
     let log = gateway.final_log().await;
     let sum = |value: &dyn Fn(&Value) -> u64| log.iter().map(value).sum::<u64>();
     let logged_attempts = sum(&|line| line["attempts"].as_array().map_or(0, |attempts| attempts.len() as u64));
@@ -190,6 +212,16 @@ async fn chaos_reaches_nobody_unsaid() {
         false => 0,
     });
     assert_eq!(whole, tokens, "tokens of whole answers in the log and at the clients");
+    let rows = usage(&ledger, &["--by", "kind"]);
+    let of = |row: &Value, field: &str| row[field].as_u64().unwrap_or(0);
+    let booked = rows.iter().filter(|row| row["kind"] == "request").map(|row| of(row, "records")).sum::<u64>();
+    assert_eq!(booked, requests as u64, "each request is booked once");
+    let tokens_of = |row: &Value| BUCKETS.iter().map(|bucket| of(row, bucket)).sum::<u64>();
+    let spent = [rows.iter().map(tokens_of).sum(), rows.iter().map(|row| pico(&row["cost_usd"])).sum::<u64>()];
+    let standing = limits["subjects"][0]["limits"].as_array().unwrap();
+    assert!(standing.iter().all(|limit| limit["reserved"] == 0), "{limits:#}");
+    let used: Vec<u64> = standing.iter().map(|limit| of(limit, "used")).collect();
+    assert_eq!(used, spent, "tokens and money of the key and in the ledger (CHAOS_SEED={seed})");
     for (status, count) in statuses {
         assert_eq!(log.iter().filter(|line| line["status"] == status).count(), count, "status {status} in the log");
     }

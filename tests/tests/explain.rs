@@ -377,7 +377,7 @@ async fn limited(stub: &Stub, rests: &Stub) -> Gateway {
     };
     let config = format!(
         "{}{}{}{}{}{}\
-         [models.plain]\ntargets = [{{ provider = \"chat\", model = \"a\", price = {{ input = 1, output = 10 }} }}]\n\
+         [models.plain]\ntargets = [{{ provider = \"chat\", model = \"a\", traits = {{ max_output = 1000 }}, price = {{ input = 1, output = 10 }} }}]\n\
          [models.kept]\ntargets = [{{ provider = \"chat\", model = \"a\" }}]\ncache = {{ ttl = \"10m\" }}\n\
          [models.rests]\ntargets = [{{ provider = \"rests\", model = \"a\" }}]\n\
          [models.rests-kept]\ntargets = [{{ provider = \"rests\", model = \"a\" }}]\ncache = {{ ttl = \"10m\" }}\n\
@@ -488,7 +488,7 @@ async fn budgets_and_tokens_are_told_as_a_live_request_meets_them() {
         let budget = limit_of(&said, "poor", "budget");
         assert_eq!(
             (&budget["kind"], &budget["per"], &budget["limit"], &budget["used"], &budget["takes"]),
-            (&"key".into(), &"month".into(), &"0.0001".into(), &used.into(), &"0.010019".into()),
+            (&"key".into(), &"month".into(), &"0.0001".into(), &used.into(), &"0.010073".into()),
             "{said:#}"
         );
         assert_eq!((&budget["refuses"], &said["refused"]), (&false.into(), &Value::Null), "{said:#}");

@@ -23,7 +23,8 @@ const COST: u64 = 57_000_000;
 fn on(stub: &Stub, redis: &Redis, key: &str, timeout: &str) -> String {
     format!(
         "{}[models.assistant]\n\
-         targets = [{{ provider = \"stub\", model = \"m\", price = {{ input = \"1\", output = \"10\" }} }}]\n\
+         targets = [{{ provider = \"stub\", model = \"m\", traits = {{ max_output = 1000 }},\n\
+         price = {{ input = \"1\", output = \"10\" }} }}]\n\
          [[keys]]\nname = \"bot\"\nhash = \"{}\"\n{key}\n[store]\nredis = \"{}\"\n{}timeout = \"{timeout}\"\n",
         bodies::openai_provider("stub", &stub.origin()),
         bodies::key_hash("sk"),

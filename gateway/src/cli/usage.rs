@@ -140,9 +140,7 @@ fn price(config: &Config, record: &Record<'_>) -> Option<u64> {
         _ if !record.costs() => return None,
         _ => {}
     }
-    let (provider, upstream) = (record.provider.as_deref()?, record.upstream_model.as_deref()?);
-    let price = config.price_of(record.asked_model(), provider, upstream)?;
-    price.cost(&record.usage, record.service_tier.as_deref()).total()
+    config.cost_of(record)?.total()
 }
 
 /// Whether all targets of the record's model whose providers tell what they charge have a price by now.

@@ -65,7 +65,7 @@ pub struct Global {
     pub concurrent: Option<At<u32>>,
     /// The most that all together may spend.
     pub budget: Option<OneOrMany<Budget>>,
-    /// What budgets put by for a request that does not say how long its answer may be. Default: `usual`.
+    /// What budgets put by for a request that does not say how long its answer may be. Default: `most`.
     pub reserve: Option<At<Reserve>>,
     /// How long a request may wait for room instead of being refused. Default: not at all.
     pub wait: Option<At<DurationText>>,
@@ -79,13 +79,17 @@ pub struct Global {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Reserve {
-    /// What nearly all answers of its model have cost lately.
-    #[default]
-    Usual,
-    /// The most that its model can say, as far as that is known, and a token for each byte of text that is sent: no
+    /// The most that its model can say (128,000 tokens, if that is not known), and a token for each byte of text that is sent: no
     /// answers together pass a budget by more than one of them.
+    #[default]
     Most,
+    /// What nearly all answers of its model have cost lately: lets in more at the same time near the end of a budget, which
+    /// answers that are longer pass together.
+    Usual,
 }
+
+/// Tokens that [`Reserve::Most`] puts by for an answer of a model whose longest is not known: as many as the largest models say.
+pub const UNKNOWN_OUTPUT: u64 = 128_000;
 
 /// `[teams.NAME]` as written.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -271,6 +275,7 @@ fn concurrent(most: &At<u32>, cx: &mut Context<'_>) -> Option<Rule> {
 fn budget(written: &Budget, cx: &mut Context<'_>) -> Option<Rule> {
     match budget_rule(written.usd.value, &written.per.value, written.soft.as_ref().map(|soft| soft.value)) {
         Ok(rule) => {
+            cx.budget.get_or_insert(written.usd.span.clone());
             if cx.spending_known.is_some_and(|known| known < rule.period.longest()) {
                 cx.report.warn(
                     written.per.span.clone(),
@@ -312,7 +317,7 @@ pub(super) fn of_target(
     rules
 }
 
-/// Warns of the targets of `config` that `reserve = "most"`, which stands at `span`, does nothing for.
+/// Warns of the targets of `config` for which budgets put by more than may be needed, at the place that makes them do so.
 pub(super) fn check_most(span: Range<usize>, config: &Config, cx: &mut Context<'_>) {
     let writes = |price: &Price| price.expected(0, 1_000_000).is_some_and(|cost| cost > 0);
     let is_unknown = |target: &&TargetConfig| {
@@ -323,17 +328,15 @@ pub(super) fn check_most(span: Range<usize>, config: &Config, cx: &mut Context<'
     let names: BTreeSet<String> = targets.filter(is_unknown).map(|target| format!("`{}`", target.id())).collect();
     if !names.is_empty() {
         let names: Vec<String> = names.into_iter().collect();
-        let message = format!("\"most\" is as \"usual\" where the longest answer is not known: {}", names.join(", "));
+        let message = format!(
+            "budgets put by {UNKNOWN_OUTPUT} tokens for an answer where the longest is not known: {}",
+            names.join(", ")
+        );
         cx.report.warn(span, message, "say it in their targets: `traits = { max_output = 8192 }`");
     }
 }
 
 impl Global {
-    /// Where it says `reserve = "most"`.
-    pub(super) fn most(&self) -> Option<Range<usize>> {
-        self.reserve.as_ref().filter(|reserve| reserve.value == Reserve::Most).map(|reserve| reserve.span.clone())
-    }
-
     pub(super) fn resolve(self, cx: &mut Context<'_>) -> LimitsConfig {
         let limits = Limits { requests: self.requests, tokens: self.tokens, concurrent: self.concurrent };
         LimitsConfig {

@@ -50,12 +50,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ai_gateway_plugins::Registry;
-use ai_gateway_providers::price::{Model, Price};
+use ai_gateway_providers::price::{Cost, Model, Price};
 use ai_gateway_providers::{Dialect, Own};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::clock::Time;
+use crate::ledger::Record;
 
 pub use access_log::{AccessLogConfig, LogTo};
 pub(crate) use ai_gateway_plugins::internal::CREDENTIALS;
@@ -72,7 +73,7 @@ pub use hedge::{HedgeAfter, HedgeConfig};
 pub use jwt::{ClaimNames, IssuerConfig, JwksConfig, TemplateConfig};
 pub use keys::{CacheScope, KEY_NAME, KeyConfig, ModelPattern, OnAbort, Right, is_key_name};
 pub use ledger::LedgerConfig;
-pub use limits::{LimitsConfig, Reserve};
+pub use limits::{LimitsConfig, Reserve, UNKNOWN_OUTPUT};
 pub(crate) use limits::{budget_rule, concurrent_rule, dollars_and_soft, rate_rule};
 pub use models::{Lossy, ModelConfig, OnCut};
 pub use peek::AdminAddress;
@@ -279,6 +280,7 @@ impl Config {
             asked_of_keys: Vec::new(),
             compared_models: Vec::new(),
             spending_known: None,
+            budget: None,
         };
         let config = read(text, &mut cx);
         let warnings = cx.report.finish()?;
@@ -323,6 +325,13 @@ impl Config {
         let known = targets.filter(is_it).find_map(|target| target.known.price.clone());
         known.or_else(|| self.prices.of(self.providers.get(provider)?, upstream).price)
     }
+
+    /// What a record costs by that; `None`: nobody was asked, or there is no price.
+    pub fn cost_of(&self, record: &Record<'_>) -> Option<Cost> {
+        let (provider, upstream) = (record.provider.as_deref()?, record.upstream_model.as_deref()?);
+        let price = self.price_of(record.asked_model(), provider, upstream)?;
+        Some(price.cost(&record.usage, record.service_tier.as_deref()))
+    }
 }
 
 /// What every section needs while it is checked.
@@ -344,6 +353,8 @@ struct Context<'a> {
     compared_models: Vec<At<String>>,
     /// How long it is known after a restart what was spent, if not for ever.
     spending_known: Option<Duration>,
+    /// Where the first budget stands.
+    budget: Option<Range<usize>>,
 }
 
 impl Context<'_> {
@@ -445,7 +456,7 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
     let issuers = jwt.map(|jwt| jwt.resolve(&keys, cx)).unwrap_or_default();
     let plugins = plugins::resolve(file.untyped("plugins", cx), &models, &providers, cx);
     routes::check_compared(&providers, cx);
-    let (limits, most) = read_limits(&mut file, cx);
+    let limits = read_limits(&mut file, cx);
     keys::check_teams(of_teams, &limits, cx);
     if only_these {
         keys::check_asked(&keys, cx);
@@ -467,7 +478,7 @@ fn read(text: &str, cx: &mut Context<'_>) -> Option<Config> {
         telemetry,
         access_log,
     };
-    if let Some(at) = most {
+    if let (Reserve::Most, Some(at)) = (config.limits.reserve, cx.budget.clone()) {
         limits::check_most(at, &config, cx);
     }
     Some(config)
@@ -532,11 +543,8 @@ fn read_models(
     models
 }
 
-/// With the place where they say `reserve = "most"`.
-fn read_limits(file: &mut Sections<'_>, cx: &mut Context<'_>) -> (LimitsConfig, Option<Range<usize>>) {
-    let global = file.table::<limits::Global>("limits", cx).unwrap_or_default();
-    let most = global.most();
-    let mut limits = global.resolve(cx);
+fn read_limits(file: &mut Sections<'_>, cx: &mut Context<'_>) -> LimitsConfig {
+    let mut limits = file.table::<limits::Global>("limits", cx).unwrap_or_default().resolve(cx);
     for (name, team) in file.tables::<limits::Team>("teams", cx) {
         let rules = team.map(|team| limits::rules(team.limits, team.budget, cx));
         limits.teams.insert(name.value, rules.unwrap_or_default());
@@ -545,7 +553,7 @@ fn read_limits(file: &mut Sections<'_>, cx: &mut Context<'_>) -> (LimitsConfig, 
         let rules = tag.map(|tag| limits::rules(None, tag.budget, cx));
         limits.tags.insert(name.value, rules.unwrap_or_default());
     }
-    (limits, most)
+    limits
 }
 
 fn check_provider_name(name: &At<String>, cx: &mut Context<'_>) {

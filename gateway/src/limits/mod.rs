@@ -80,6 +80,8 @@ pub struct Limits {
     configured: Mutex<HashSet<(Kind, String)>>,
     /// Whether budgets put by the most that a model can say ([`Reserve::Most`](crate::config::Reserve)).
     reserves_most: AtomicBool,
+    /// Whether there are budgets, or were.
+    has_budgets: AtomicBool,
     /// Longest wait of a request for room, in milliseconds.
     wait: AtomicU64,
     /// Who waits.
@@ -110,7 +112,8 @@ impl Limits {
             time,
             subjects: Registry::default(),
             configured: Mutex::default(),
-            reserves_most: AtomicBool::new(false),
+            reserves_most: AtomicBool::new(true),
+            has_budgets: AtomicBool::new(false),
             wait: AtomicU64::new(0),
             queues: Queues::default(),
             offset: AtomicI64::new(0),
@@ -143,6 +146,9 @@ impl Limits {
     pub fn set(&self, kind: Kind, name: &str, rules: &[Rule]) -> Arc<Subject> {
         let subject = self.subject(kind, name);
         subject.set_rules(rules);
+        if rules.iter().any(|rule| rule.what == What::Cost) {
+            self.has_budgets.store(true, Relaxed);
+        }
         subject
     }
 
@@ -170,9 +176,9 @@ impl Limits {
         self.strangers.load_full()
     }
 
-    /// Whether budgets put by the most that an answer may cost, and not what answers usually do.
+    /// Whether there are budgets, which put by the most that an answer may cost, and not what answers usually do.
     pub fn reserves_most(&self) -> bool {
-        self.reserves_most.load(Relaxed)
+        self.reserves_most.load(Relaxed) && self.has_budgets.load(Relaxed)
     }
 
     /// The length in tokens that nearly all answers of `model` have stayed within lately; `None`: too few are known.

@@ -104,6 +104,11 @@ impl Subject {
         self.freed.notify_waiters();
     }
 
+    /// Whether it has a budget.
+    pub fn has_budget(&self) -> bool {
+        self.meters().iter().any(|meter| meter.in_force && meter.rule.what == What::Cost)
+    }
+
     /// Says of each limit since when it counts what is used: milliseconds since 1970. What it has counted before that is forgotten.
     pub fn count_since(&self, since: impl Fn(&Rule) -> u64) {
         for meter in self.meters().iter_mut().filter(|meter| meter.in_force) {

@@ -245,7 +245,7 @@ impl ProxyHttp for Gateway {
         exchange: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
         // A client that has its whole answer finds room for its next request. Before commit the attempt may be taken back.
-        if end && exchange.committed && !exchange.drained() && !exchange.lacks_usage() {
+        if end && exchange.committed && !exchange.drained() && exchange.knows_usage() {
             // What a second call has consumed that still runs is settled with the rest.
             calls::give_up(exchange);
             // What plugins make of the answer is this client's business, not that of those who follow its call.

@@ -71,11 +71,7 @@ pub fn build(config: &Config, mock: Option<SocketAddr>, time: Time) -> Result<Bu
 /// What is known, in pico-dollars, of what a record cost that has no cost because something of it has no price. It is what the
 /// budgets of the process that booked it have counted, if prices are the same.
 fn known_cost(config: &Config, record: &Record<'_>) -> u64 {
-    let (Some(provider), Some(upstream)) = (record.provider.as_deref(), record.upstream_model.as_deref()) else {
-        return 0;
-    };
-    let price = config.price_of(record.asked_model(), provider, upstream).filter(|_| record.costs());
-    let cost = price.map(|price| price.cost(&record.usage, record.service_tier.as_deref())).unwrap_or_default();
+    let cost = config.cost_of(record).filter(|_| record.costs()).unwrap_or_default();
     // What has a whole price by now had none then: its budgets counted nothing.
     cost.unpriced.map_or(0, |_| cost.known())
 }

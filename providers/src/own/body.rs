@@ -12,7 +12,7 @@ use crate::error::{ApiError, ErrorKind};
 use crate::model_name;
 use crate::scan::{self, BodyFacts, Field, Repeatable, RequestScan, Side, Text, TextKind, Tools, scan_json};
 
-/// [`scan_json`] of a request in `dialect`. Of an own one, model, stream and bound of the answer are what its codec reads; the
+/// [`scan_json`] of a request in `dialect`. Of an own one, model, stream, bound and number of the answers are what its codec reads; the
 /// model's place is not known then.
 ///
 /// # Errors
@@ -30,6 +30,7 @@ pub fn scan_request(body: &Bytes, dialect: Dialect, call: &Call<'_>) -> Result<R
     scan.model = model.map(|value| Field { value, span: 0..0 });
     scan.stream = asked.stream;
     scan.max_tokens = asked.max_tokens;
+    scan.choices = asked.n.map(scan::choices);
     scan.previous = None;
     scan.only_input = false;
     Ok(scan)

@@ -93,6 +93,9 @@ pub struct RequestScan {
     /// The most output tokens the client allows: the largest of `max_tokens`, `max_completion_tokens` and
     /// `max_output_tokens`. `None` if there is none, or only such as no provider accepts (negative).
     pub max_tokens: Option<u64>,
+    /// How many answers, or pictures, are asked for: the larger of `n` and `best_of`, or Gemini's `candidateCount`, at least 1 and
+    /// at most 128, for each of the texts that are to be completed (`prompt`). `None` if it does not say.
+    pub choices: Option<u64>,
     /// `previous_response_id`: the stored answer that a Responses request follows; or the one that a turn of Anthropic's `thread`
     /// does.
     pub previous: Option<String>,
@@ -124,6 +127,12 @@ pub struct RequestScan {
     null_model: Option<Range<usize>>,
     usage: UsageOption,
     root: Root,
+}
+
+/// As how many answers so many count: more than 128 no provider makes. It refuses such a request, which must not keep others out
+/// meanwhile.
+pub(crate) fn choices(asked: u64) -> u64 {
+    asked.clamp(1, 128)
 }
 
 impl RequestScan {

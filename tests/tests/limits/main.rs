@@ -16,7 +16,8 @@ use futures::stream::FuturesUnordered;
 fn config(stub: &Stub, key: &str, more: &str) -> String {
     format!(
         "{}[models.assistant]\n\
-         targets = [{{ provider = \"stub\", model = \"m\", price = {{ input = \"1\", output = \"10\" }} }}]\n\
+         targets = [{{ provider = \"stub\", model = \"m\", traits = {{ max_output = 1000 }},\n\
+         price = {{ input = \"1\", output = \"10\" }} }}]\n\
          [[keys]]\nname = \"bot\"\nhash = \"{}\"\n{key}\n[[keys]]\nname = \"free\"\nhash = \"{}\"\n{more}\n",
         bodies::openai_provider("stub", &stub.origin()),
         bodies::key_hash("sk"),
@@ -68,7 +69,7 @@ async fn pass_at_once(gateways: &[Gateway], count: usize, expected: usize, gate:
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_twenty_at_once_exactly_five_pass() {
-    // A request is expected to use 1018 tokens, or 0.010018 dollars.
+    // A request is expected to use 1018 tokens, or 0.010071 dollars.
     for (key, kind) in [
         (r#"limits = { requests = "5/day" }"#, "requests"),
         (r#"limits = { concurrent = 5 }"#, "concurrent"),

@@ -5,6 +5,10 @@ use ai_gateway_tests::client::{H1, Request, exchange};
 use ai_gateway_tests::{Answer, Gate, Gateway, Step, Stub, bodies, guard};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use serde_json::{Value, json};
+
+/// Budgets put by what answers are usually like.
+const USUAL: &str = "[limits]\nreserve = \"usual\"";
 
 #[tokio::test]
 async fn a_budget_is_passed_by_less_than_one_request() {
@@ -30,7 +34,7 @@ async fn a_budget_is_passed_by_less_than_one_request() {
     assert!(wait <= 31 * 86_400, "{wait}");
     assert_eq!(stub.count(), 2);
     let limits = exchange(gateway.admin, &Request::get("/api/limits")).await.json();
-    assert_eq!((&limits["store"], &limits["subjects"][0]["name"]), (&serde_json::Value::Null, &"bot".into()));
+    assert_eq!((&limits["store"], &limits["subjects"][0]["name"]), (&Value::Null, &"bot".into()));
     let month = &limits["subjects"][0]["limits"][1];
     assert_eq!((&month["per"], &month["used"], &month["reserved"]), (&"month".into(), &114_000_000.into(), &0.into()));
     gateway.terminate();
@@ -71,7 +75,7 @@ async fn what_failed_or_was_left_reserves_nothing() {
     assert!(used().await.unwrap() > cut);
 }
 
-/// Without `max_tokens`, what is reserved is the most that the model can say, then what its answers are like.
+/// Without `max_tokens`, what is usually reserved is the most that the model can say, then what its answers are like.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_without_a_bound_reserves_what_is_known_of_its_model() {
     let (first, last) = (Gate::new(), Gate::new());
@@ -80,8 +84,8 @@ async fn an_answer_without_a_bound_reserves_what_is_known_of_its_model() {
     answers.extend((0..20).map(|_| answer.clone()));
     answers.push(answer.after(&last));
     let stub = Stub::sequence(answers).await;
-    let known = config(&stub, "budget = { usd = 1, per = \"day\" }", "")
-        .replace("model = \"m\", ", "model = \"m\", traits = { max_output = 2000 }, ");
+    let known =
+        config(&stub, "budget = { usd = 1, per = \"day\" }", USUAL).replace("max_output = 1000", "max_output = 2000");
     let gateway = Gateway::start(&known).await;
     let reserved = ("gateway_reserved_cost", "subject=\"key:bot\"");
     let mut held = H1::connect(gateway.addr).await;
@@ -106,11 +110,9 @@ async fn an_answer_without_a_bound_reserves_what_is_known_of_its_model() {
 }
 
 /// What a request would put by in its key's budget, in dollars.
-async fn put_by(gateway: &Gateway, max_tokens: Option<u64>) -> f64 {
-    let mut body: serde_json::Value = serde_json::from_slice(&bodies::chat("assistant")).unwrap();
-    if let Some(most) = max_tokens {
-        body["max_tokens"] = most.into();
-    }
+async fn put_by(gateway: &Gateway, asks: &Value) -> f64 {
+    let mut body: Value = serde_json::from_slice(&bodies::chat("assistant")).unwrap();
+    body.as_object_mut().unwrap().extend(asks.as_object().unwrap().clone());
     let request = Request::post("/v1/chat/completions", body.to_string()).header("x-api-key", "sk");
     let said = exchange(gateway.addr, &request.header("x-gateway-explain", "1")).await.json();
     let limits = said["limits"].as_array().unwrap();
@@ -122,10 +124,10 @@ async fn put_by(gateway: &Gateway, max_tokens: Option<u64>) -> f64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_that_are_bounded_are_no_measure_of_others() {
     let stub = fine().await;
-    let known = config(&stub, "allow = [\"explain\"]\nbudget = { usd = 1, per = \"day\" }", "")
-        .replace("model = \"m\", ", "model = \"m\", traits = { max_output = 2000 }, ");
+    let known = config(&stub, "allow = [\"explain\"]\nbudget = { usd = 1, per = \"day\" }", USUAL)
+        .replace("max_output = 1000", "max_output = 2000");
     let gateway = Gateway::start(&known).await;
-    let mut bounded: serde_json::Value = serde_json::from_slice(&bodies::chat("assistant")).unwrap();
+    let mut bounded: Value = serde_json::from_slice(&bodies::chat("assistant")).unwrap();
     bounded["max_tokens"] = 5.into();
     let bounded = Request::post("/v1/chat/completions", bounded.to_string()).header("x-api-key", "sk");
     // On one connection a request comes when the one before it has been settled.
@@ -133,14 +135,14 @@ async fn answers_that_are_bounded_are_no_measure_of_others() {
     for _ in 0..30 {
         assert_eq!(connection.exchange(&bounded).await.status, 200);
     }
-    let at_most = put_by(&gateway, None).await;
+    let at_most = put_by(&gateway, &json!({})).await;
     assert!((0.02..0.0201).contains(&at_most), "two thousand tokens and the prompt: {at_most}");
     // Those of a key without limits are.
     let free = chat().header("x-api-key", "free");
     for _ in 0..21 {
         assert_eq!(connection.exchange(&free).await.status, 200);
     }
-    let usual = put_by(&gateway, None).await;
+    let usual = put_by(&gateway, &json!({})).await;
     assert!((0.00005..0.0002).contains(&usual), "{usual}");
 }
 
@@ -153,17 +155,87 @@ async fn no_more_is_put_by_than_a_model_can_say() {
         "allow = [\"explain\"]\nlimits = { tokens = \"5000/day\" }\nbudget = { usd = 1, per = \"day\" }",
         "",
     )
-    .replace("model = \"m\", ", "model = \"m\", traits = { max_output = 2000 }, ");
+    .replace("max_output = 1000", "max_output = 2000");
     let gateway = Gateway::start(&known).await;
-    for (asked, right) in [(1_000_000_000, 0.02), (2_000, 0.02), (1_000, 0.01)] {
-        let put_by = put_by(&gateway, Some(asked)).await;
-        assert!((right..right + 0.0001).contains(&put_by), "{asked}: {put_by}");
+    for (asked, right) in [
+        (json!({"max_tokens": 1_000_000_000}), 0.02),
+        (json!({"max_tokens": 2_000}), 0.02),
+        (json!({"max_tokens": 1_000}), 0.01),
+        (json!({"max_tokens": 1_000, "n": 3}), 0.03),
+        (json!({"n": 3}), 0.06),
+        (json!({"max_tokens": 1_000, "n": 1_000_000_000}), 1.28),
+    ] {
+        let put_by = put_by(&gateway, &asked).await;
+        assert!((right..right + 0.0002).contains(&put_by), "{asked}: {put_by}");
     }
+}
+
+/// Several answers to one prompt, and several prompts, are as many answers, in whichever words they are asked for.
+#[tokio::test]
+async fn each_answer_that_is_asked_for_is_put_by() {
+    let stub = fine().await;
+    let key = "allow = [\"explain\"]\nlimits = { tokens = \"100000/day\" }\nbudget = { usd = 1, per = \"day\" }";
+    let gateway = gateway(&stub, key).await;
+    let contents = json!([{"role": "user", "parts": [{"text": "Hello"}]}]);
+    let chat = json!([{"role": "user", "content": "Hello"}]);
+    for (path, body, answers) in [
+        ("/v1/chat/completions", json!({"model": "assistant", "messages": chat, "max_tokens": 100}), 1),
+        ("/v1/chat/completions", json!({"model": "assistant", "messages": chat, "max_tokens": 100, "n": 4}), 4),
+        (
+            "/v1/completions",
+            json!({"model": "assistant", "prompt": "Hello", "max_tokens": 100, "n": 2, "best_of": 5}),
+            5,
+        ),
+        ("/v1/completions", json!({"model": "assistant", "prompt": ["a", "b", "c"], "max_tokens": 100, "n": 2}), 6),
+        (
+            "/v1beta/models/assistant:generateContent",
+            json!({"contents": contents, "generationConfig": {"maxOutputTokens": 100, "candidateCount": 3}}),
+            3,
+        ),
+    ] {
+        let request = Request::post(path, body.to_string()).header("x-api-key", "sk");
+        let said = exchange(gateway.addr, &request.header("x-gateway-explain", "1")).await.json();
+        let takes = |what: &str| {
+            let limits = said["limits"].as_array().unwrap_or_else(|| panic!("{said:#}"));
+            limits.iter().find(|limit| limit["what"] == what).unwrap()["takes"].clone()
+        };
+        let tokens = takes("tokens").as_u64().unwrap();
+        assert!((100 * answers..100 * answers + 50).contains(&tokens), "{body}: {tokens}");
+        let cost: f64 = takes("budget").as_str().unwrap().parse().unwrap();
+        let right = 0.001 * f64::from(u32::try_from(answers).unwrap());
+        assert!((right..right + 0.0002).contains(&cost), "{body}: {cost}");
+    }
+}
+
+/// Of a model whose longest answer nobody knows, as much is put by as the largest ones say.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_of_unknown_length_does_not_pass_a_budget_either() {
+    let gate = Gate::new();
+    let stub = Stub::always(Answer::json(200, bodies::chat_answer("fine")).after(&gate)).await;
+    let key = "allow = [\"explain\"]\nbudget = { usd = 2, per = \"day\" }";
+    let gateway = Gateway::start(&config(&stub, key, "").replace("traits = { max_output = 1000 },", "")).await;
+    let put_by = put_by(&gateway, &json!({})).await;
+    assert!((1.28..1.2801).contains(&put_by), "128,000 tokens and the prompt: {put_by}");
+    let addr = gateway.addr;
+    let held: Vec<_> =
+        (0..2).map(|_| tokio::spawn(async move { exchange(addr, &chat().header("x-api-key", "sk")).await })).collect();
+    stub.next().await;
+    stub.next().await;
+    let refused = ask(&gateway).await;
+    let (error, wait) = (refused.json()["error"].clone(), refused.header("retry-after").to_owned());
+    assert_eq!((refused.status, &error["code"], &*wait), (429, &"rate_limit_exceeded".into(), "1"), "{error}");
+    assert!(error["message"].as_str().unwrap().contains("requests under way"), "nothing is used up: {error}");
+    gate.open();
+    for held in held {
+        assert_eq!(held.await.unwrap().status, 200);
+    }
+    gateway.at_rest().await;
+    assert_eq!(ask(&gateway).await.status, 200);
 }
 
 /// Twenty short answers make longer ones unexpected. Then come many at once, of any length up to the model's most.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_strict_budget_is_passed_by_one_request_at_most_however_long_answers_are() {
+async fn a_budget_is_passed_by_one_request_at_most_however_long_answers_are() {
     // A tenth of a dollar, in pico-dollars, and the dearest answer: two thousand tokens, and seven of the prompt.
     const LIMIT: u64 = 100_000_000_000;
     const ONE: u64 = 20_007_000_000;
@@ -175,14 +247,14 @@ async fn a_strict_budget_is_passed_by_one_request_at_most_however_long_answers_a
             if number < 20 {
                 return Answer::json(200, bodies::chat_answer("fine"));
             }
-            let mut answer: serde_json::Value = serde_json::from_str(&bodies::chat_answer("fine")).unwrap();
+            let mut answer: Value = serde_json::from_str(&bodies::chat_answer("fine")).unwrap();
             answer["usage"]["completion_tokens"] = (1 + number * 1_237 % 2_000).into();
             Answer::json(200, answer.to_string()).after(&held)
         })
         .await;
-        let reserve = if strict { "[limits]\nreserve = \"most\"" } else { "" };
+        let reserve = if strict { "" } else { USUAL };
         let config = config(&stub, "budget = { usd = 0.1, per = \"total\" }", reserve)
-            .replace("model = \"m\", ", "model = \"m\", traits = { max_output = 2000 }, ");
+            .replace("max_output = 1000", "max_output = 2000");
         let gateway = Gateway::start(&config).await;
         for _ in 0..20 {
             assert_eq!(ask(&gateway).await.status, 200);
@@ -233,7 +305,7 @@ async fn media_reserve_what_they_take_and_no_text() {
     })
     .await;
     let key = "limits = { tokens = \"200000/min\" }\nbudget = { usd = 20, per = \"day\" }\nallow = [\"explain\"]";
-    let config = config(&stub, key, "")
+    let config = config(&stub, key, USUAL)
         .replace("model = \"m\", ", "model = \"m\", tpm = 100000, ")
         .replace("input = \"1\", ", "input = \"1\", audio_input = \"6\", ");
     let gateway = Gateway::start(&config).await;
@@ -242,13 +314,11 @@ async fn media_reserve_what_they_take_and_no_text() {
     at_rest(&gateway).await;
 
     let url = format!("data:image/png;base64,{}", "A".repeat(1_200_000));
-    let content =
-        serde_json::json!([{"type": "text", "text": "what is it"}, {"type": "image_url", "image_url": {"url": url}}]);
-    let body =
-        serde_json::json!({"model": "assistant", "max_tokens": 10, "messages": [{"role": "user", "content": content}]});
+    let content = json!([{"type": "text", "text": "what is it"}, {"type": "image_url", "image_url": {"url": url}}]);
+    let body = json!({"model": "assistant", "max_tokens": 10, "messages": [{"role": "user", "content": content}]});
     let picture = Request::post("/v1/chat/completions", body.to_string()).header("x-api-key", "sk");
     let said = exchange(gateway.addr, &picture.clone().header("x-gateway-explain", "1")).await.json();
-    assert_eq!(said["refused"], serde_json::Value::Null, "{said:#}");
+    assert_eq!(said["refused"], Value::Null, "{said:#}");
     let takes = |what: &str| {
         let limits = said["limits"].as_array().unwrap();
         limits.iter().find(|limit| limit["what"] == what).unwrap()["takes"].clone()
@@ -294,7 +364,7 @@ async fn media_reserve_what_they_take_and_no_text() {
 async fn a_budget_is_passed_by_one_request_at_most_at_whatever_rates_they_are_billed() {
     const LIMIT: f64 = 1.0;
     let dir = tempfile::tempdir().unwrap();
-    let prices = serde_json::json!({"px": {
+    let prices = json!({"px": {
         "litellm_provider": "openai", "mode": "chat", "max_input_tokens": 100_000, "max_output_tokens": 1_000,
         "input_cost_per_token": 1e-6, "input_cost_per_token_priority": 2e-6, "cache_creation_input_token_cost": 4e-3,
         "output_cost_per_token": 1e-4, "output_cost_per_token_priority": 2e-4, "output_cost_per_audio_token": 8e-4,
@@ -303,10 +373,11 @@ async fn a_budget_is_passed_by_one_request_at_most_at_whatever_rates_they_are_bi
     std::fs::write(&file, prices.to_string()).unwrap();
     let usage = |more: &str| format!("\"prompt_tokens\":50,\"completion_tokens\":1000,\"total_tokens\":1050{more}");
     let sound = usage(",\"completion_tokens_details\":{\"audio_tokens\":1000}");
+    let eight = usage("").replace("1000,", "8000,").replace("1050", "8050");
     let cached = usage(",\"prompt_tokens_details\":{\"cache_write_tokens\":50}");
-    let mark = serde_json::json!([{"role": "user", "content": [
+    let mark = json!([{"role": "user", "content": [
         {"type": "text", "text": "a text that is worth its cache", "cache_control": {"type": "ephemeral"}}]}]);
-    let spoken = serde_json::json!(["text", "audio"]);
+    let spoken = json!(["text", "audio"]);
     // What one costs, and how many pass before a dollar is put by.
     let cases = [
         ("usual", "service_tier", "priority".into(), usage(""), "priority", 0.2001, 5),
@@ -314,12 +385,14 @@ async fn a_budget_is_passed_by_one_request_at_most_at_whatever_rates_they_are_bi
         ("usual", "modalities", spoken.clone(), sound.clone(), "default", 0.80005, 2),
         ("most", "modalities", spoken, sound, "default", 0.80005, 2),
         ("most", "messages", mark, cached, "default", 0.3, 2),
+        ("usual", "n", 8.into(), eight.clone(), "default", 0.80005, 2),
+        ("most", "n", 8.into(), eight, "default", 0.80005, 2),
     ];
     for (reserve, field, value, usage, tier, one, passes) in cases {
         let gate = Gate::new();
         let (held, answer) = (gate.clone(), bodies::chat_answer("fine"));
         let stub = Stub::start(move |_| {
-            let mut answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+            let mut answer: Value = serde_json::from_str(&answer).unwrap();
             answer["usage"] = serde_json::from_str(&format!("{{{usage}}}")).unwrap();
             answer["service_tier"] = tier.into();
             Answer::json(200, answer.to_string()).after(&held)
@@ -329,7 +402,7 @@ async fn a_budget_is_passed_by_one_request_at_most_at_whatever_rates_they_are_bi
         let config = config(&stub, "budget = { usd = 1, per = \"total\" }", &more)
             .replace("{ input = \"1\", output = \"10\" }", "{ like = \"openai/px\" }");
         let gateway = Gateway::start(&config).await;
-        let mut body: serde_json::Value = serde_json::from_slice(&bodies::chat("assistant")).unwrap();
+        let mut body: Value = serde_json::from_slice(&bodies::chat("assistant")).unwrap();
         body["max_tokens"] = 1_000.into();
         body[field] = value;
         let request = Request::post("/v1/chat/completions", body.to_string()).header("x-api-key", "sk");

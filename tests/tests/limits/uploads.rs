@@ -153,7 +153,8 @@ async fn what_was_waited_to_be_counted_is_not_waited_again_for_tokens() {
     .await;
     let more = "team = \"t\"\n[teams.t]\nlimits = { tokens = \"2000/min\" }\n[limits]\nwait = \"4s\"\n\
                 [models.kept]\ntargets = [{ provider = \"stub\", model = \"m\" }]\ncache = { ttl = \"1m\" }\n";
-    let gateway = Gateway::start(&config(&stub, "team = \"t\"\nlimits = { concurrent = 1 }", more)).await;
+    let config = config(&stub, "team = \"t\"\nlimits = { concurrent = 1 }", more);
+    let gateway = Gateway::start(&config.replace("max_output = 1000", "max_output = 2000")).await;
     let ask = |key: &str, model: &str, max_tokens: u32| {
         let message = serde_json::json!({"role": "user", "content": "Hi"});
         let body = serde_json::json!({"model": model, "max_tokens": max_tokens, "stream": true, "messages": [message]});

@@ -647,18 +647,21 @@ fn whoever_asks_a_sentinel_says_so() {
 }
 
 #[test]
-fn most_is_told_where_it_does_nothing() {
-    let file = |traits: &str, reserve: &str| {
+fn budgets_tell_where_they_do_not_know_how_much_to_put_by() {
+    let file = |traits: &str, limits: &str| {
         format!(
-            "[limits]\nreserve = '{reserve}'\nbudget = {{ usd = 2, per = 'day' }}\n[providers.m]\nkind = 'mock'\n[models.m]\n\
+            "[limits]\n{limits}\n[providers.m]\nkind = 'mock'\n[models.m]\n\
              targets = [{{ provider = 'm', model = 'x', price = {{ input = 1, output = 2 }}{traits} }},\n\
              {{ provider = 'm', model = 'free' }}]\n[models.e]\n\
              targets = [{{ provider = 'm', model = 'embeds', price = {{ input = 1, output = 0 }} }}]"
         )
     };
-    let doubt = "\"most\" is as \"usual\" where the longest answer is not known: `m/x` = \
+    let doubt = "budgets put by 128000 tokens for an answer where the longest is not known: `m/x` = \
                  say it in their targets: `traits = { max_output = 8192 }`";
-    assert_eq!(warned(&file("", "most")), [doubt]);
-    assert!(warned(&file("", "usual")).is_empty());
-    assert!(warned(&file(", traits = { max_output = 100 }", "most")).is_empty());
+    let budget = "budget = { usd = 2, per = 'day' }";
+    assert_eq!(warned(&file("", budget)), [doubt]);
+    assert_eq!(warned(&file("", &format!("reserve = 'most'\n{budget}"))), [doubt]);
+    assert!(warned(&file("", &format!("reserve = 'usual'\n{budget}"))).is_empty());
+    assert!(warned(&file("", "tokens = '5/min'")).is_empty());
+    assert!(warned(&file(", traits = { max_output = 100 }", budget)).is_empty());
 }

@@ -13,8 +13,10 @@ use bytes::Bytes;
 use http::HeaderValue;
 use pingora_proxy::Session;
 
+use crate::config::UNKNOWN_OUTPUT;
 use crate::ledger::UsageSource;
 use crate::limits::{self, Amounts, Claim, Kind, Limits, NEVER, Preview, Refused, Reservation, Subject, What};
+use crate::proxy::account::consumed::Consumed;
 use crate::proxy::attempt::Attempt;
 use crate::proxy::reply::{Refusal, Stopped};
 use crate::proxy::request::Request;
@@ -37,8 +39,10 @@ const NOT_SOON: Duration = Duration::from_secs(24 * 60 * 60);
 pub struct Expected {
     /// Tokens of the prompt.
     pub prompt: u64,
-    /// The most of the answer, as far as the request and what is known of its model's answers tell.
-    pub output: u64,
+    /// The most of an answer, as far as the request and what is known of its model's answers tell.
+    output: u64,
+    /// How many answers are asked for.
+    choices: u64,
     /// The most that any of the model's targets can answer; `None`: of one it is not known.
     most_output: Option<u64>,
     /// Nothing but a guess: neither the request says how long its answer will be, nor what is known of its model's.
@@ -48,8 +52,14 @@ pub struct Expected {
 }
 
 impl Expected {
+    /// What the prompt usually is, by kinds.
+    pub fn asked(&self) -> Usage {
+        self.weighed.usage(&Weights::USUAL)
+    }
+
     fn tokens(&self) -> u64 {
-        self.prompt.saturating_add(self.most_output.map_or(self.output, |most| most.min(self.output)))
+        let longest = self.most_output.map_or(self.output, |most| most.min(self.output));
+        self.prompt.saturating_add(longest.saturating_mul(self.choices))
     }
 }
 
@@ -194,7 +204,8 @@ impl Coming {
             Some(model) if model.cache.is_some() => 0,
             // They may say how long its answer is.
             _ if rules => 1,
-            _ => expect_tokens(limits, &self.endpoint, &self.scan, &self.body, named.as_deref()).tokens(),
+            _ => expect_tokens(limits, self.key.as_deref(), &self.endpoint, &self.scan, &self.body, named.as_deref())
+                .tokens(),
         };
         // They may send it to another model.
         let name = if rules { "" } else { name };
@@ -211,7 +222,7 @@ pub fn has_room(limits: &Limits, exchange: &Exchange, text: &str) -> bool {
 
 /// What the request is expected to use at the dearest target of its plan.
 fn expected(exchange: &Exchange) -> Amounts {
-    let Expected { output, output_is_guessed, weighed, .. } = &exchange.account.expected;
+    let Expected { output, choices, output_is_guessed, weighed, .. } = &exchange.account.expected;
     let most = exchange.snapshot.limits.reserves_most();
     let unbounded = *output_is_guessed || (most && exchange.request.as_ref().is_some_and(is_unbounded));
     let weights = if most { Weights::MOST } else { Weights::USUAL };
@@ -223,9 +234,11 @@ fn expected(exchange: &Exchange) -> Amounts {
         let longest = match candidate.target.most_output() {
             Some(most) if unbounded => most,
             Some(most) => most.min(*output),
+            None if most && unbounded => UNKNOWN_OUTPUT,
             None => *output,
         };
-        let tokens = Usage { output: Some(longest), ..prompt }.plus(&exchange.account.pieces.usage());
+        let tokens =
+            Usage { output: Some(longest.saturating_mul(*choices)), ..prompt }.plus(&exchange.account.pieces.usage());
         let most = |tokens: Usage| known.price.as_ref().map_or(0, |price| price.most(&tokens, &weighed.terms));
         // What is made is billed by the piece or by tokens.
         most(tokens).max(made.map_or(0, |made| most(tokens.plus(&made))))
@@ -239,6 +252,11 @@ pub fn is_unbounded(request: &Request) -> bool {
     (writes(operation) || operation == Operation::Transcription) && request.scan.max_tokens.is_none()
 }
 
+/// How many answers a request asks for.
+pub fn choices(endpoint: &Endpoint, scan: &RequestScan) -> u64 {
+    scan.choices.filter(|_| writes(endpoint.operation)).unwrap_or(1)
+}
+
 /// Whether what is asked for is a text that a model writes.
 pub fn writes(operation: Operation) -> bool {
     matches!(operation, Operation::Chat | Operation::Completions)
@@ -247,23 +265,28 @@ pub fn writes(operation: Operation) -> bool {
 /// Tokens of the prompt, and the most of the answer.
 pub fn expected_tokens(exchange: &Exchange, request: &Request) -> Expected {
     let limits = &exchange.snapshot.limits;
-    expect_tokens(limits, &request.endpoint, &request.scan, &request.body, Some(&request.model))
+    let key = exchange.key.as_deref();
+    expect_tokens(limits, key, &request.endpoint, &request.scan, &request.body, Some(&request.model))
 }
 
 fn expect_tokens(
     limits: &Limits,
+    key: Option<&Key>,
     endpoint: &Endpoint,
     scan: &RequestScan,
     body: &[u8],
     model: Option<&Model>,
 ) -> Expected {
-    let weighed = Weighed::of(endpoint, scan, body, limits.reserves_most());
     let name = model.map_or("", |model| &model.name);
+    // Only where a budget puts it by is a small body looked into.
+    let most = limits.reserves_most() && subjects_of(limits, key, name).iter().any(|subject| subject.has_budget());
+    let weighed = Weighed::of(endpoint, scan, body, most);
     let known =
         scan.max_tokens.or_else(|| if writes(endpoint.operation) { limits.usual_output(name) } else { Some(0) });
     Expected {
         prompt: weighed.tokens(),
         output: known.unwrap_or(UNBOUNDED_OUTPUT),
+        choices: choices(endpoint, scan),
         most_output: model.and_then(Model::most_output),
         output_is_guessed: known.is_none(),
         weighed,
@@ -338,7 +361,8 @@ fn tell(refused: &Refused, now: u64) -> Refusal {
         What::Cost if refused.is_held => (
             ErrorKind::KeyRateLimited,
             format!(
-                "requests under way may use up the budget of {whose} ({}): try again when they have ended",
+                "requests under way may use up the budget of {whose} ({}): try again when they have ended; \
+                 those that say `max_tokens` hold less of it",
                 rule.period
             ),
         ),
@@ -394,11 +418,13 @@ fn learn(exchange: &mut Exchange) {
     else {
         return;
     };
-    if let (Some(usage), UsageSource::Provider | UsageSource::Drained) = exchange.consumed()
+    if let Consumed { usage: Some(usage), source: UsageSource::Provider | UsageSource::Drained, .. } =
+        exchange.consumed()
         && let Some(tokens) = usage.total_output()
         && writes(request.endpoint.operation)
     {
-        exchange.snapshot.limits.learn_output(&request.model.name, tokens);
+        let each = tokens.div_ceil(choices(&request.endpoint, &request.scan));
+        exchange.snapshot.limits.learn_output(&request.model.name, each);
         exchange.account.has_taught = true;
     }
 }
@@ -416,9 +442,9 @@ pub fn charge_own(limits: &Arc<Limits>, own: &mut Exchange) {
 
 /// What an attempt is known to have consumed.
 fn of_consumed(attempt: &Attempt) -> Amounts {
-    let usage = attempt.consumed.as_ref().and_then(|consumed| consumed.usage);
-    let tokens = usage.and_then(|usage| usage.total()).unwrap_or(0);
-    Amounts { tokens, cost: attempt.cost().map_or(0, |cost| cost.known()) }
+    let Some(consumed) = &attempt.consumed else { return Amounts::default() };
+    let tokens = consumed.usage.and_then(|usage| usage.total()).unwrap_or(0);
+    Amounts { tokens, cost: consumed.cost(&attempt.target).map_or(0, |cost| cost.known()) }
 }
 
 /// What the current attempt has used: what its provider reported or was estimated; of an answer that tells no tokens and broke
@@ -429,24 +455,22 @@ fn used(exchange: &Exchange) -> Amounts {
     if exchange.is_unfinished() {
         return of_attempt(exchange);
     }
-    if attempt.consumed.is_some() {
-        return of_consumed(attempt);
+    let consumed = exchange.consumed();
+    if let Some(usage) = consumed.usage {
+        // Where no tokens are told, the text to speak or draw counts for them.
+        let asked = if consumed.source == UsageSource::Estimated { exchange.account.expected.prompt } else { 0 };
+        let cost = exchange.cost_in_parts().map_or(0, |cost| cost.known());
+        return Amounts { tokens: usage.total().unwrap_or(asked), cost };
     }
     let Some(observer) = &exchange.upstream_answer.observer else { return nothing };
     let seen = observer.seen();
-    if let (Some(usage), _) = exchange.consumed() {
-        // Where no tokens are told, the text to speak or draw counts for them.
-        let told = usage.told().map(|_| usage.total().unwrap_or(0));
-        let cost = exchange.cost_in_parts().map_or(0, |cost| cost.known());
-        return Amounts { tokens: told.unwrap_or(exchange.account.expected.prompt), cost };
-    }
     let answered = attempt.status.is_some_and(|status| (200..300).contains(&status));
     if !seen.first_output || !answered || exchange.resume.is_some() || exchange.says_only_an_error() {
         return nothing;
     }
-    let Expected { prompt, output, .. } = exchange.account.expected;
-    let output = seen.outputs.min(output);
-    let price = exchange.answering().and_then(|target| target.known.price.clone());
+    let Expected { prompt, output, choices, .. } = exchange.account.expected;
+    let output = seen.outputs.min(output.saturating_mul(choices));
+    let price = consumed.by(&attempt.target).known.price.as_ref();
     let cost = price.and_then(|price| price.expected(prompt, output)).unwrap_or(0);
     Amounts { tokens: prompt.saturating_add(output), cost }
 }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use ai_gateway_providers::Operation;
-use ai_gateway_providers::answer::Observer;
 use ai_gateway_providers::error::Fault;
 
 use super::consumed::Consumed;
@@ -90,50 +89,51 @@ fn common(exchange: &Exchange) -> Record<'_> {
     }
 }
 
+/// The same, with what an attempt consumed, and who was asked for that.
+fn of_attempt<'a>(exchange: &'a Exchange, attempt: Option<&'a Attempt>, consumed: Consumed<'a>) -> Record<'a> {
+    let target = attempt.map(|attempt| &*attempt.target);
+    Record {
+        provider: target.map(|target| (&*target.provider.name).into()),
+        upstream_model: target.map(|target| consumed.upstream_model(target).into()),
+        fallback: target.and_then(|target| exchange.fallback_at(target)).map(Into::into),
+        answer_model: consumed.model.map(Into::into),
+        usage: consumed.usage.unwrap_or_default(),
+        usage_source: consumed.source,
+        service_tier: consumed.tier.map(Into::into),
+        ..common(exchange)
+    }
+}
+
 /// The request's own record.
 pub fn record(exchange: &Exchange) -> Record<'_> {
-    let seen = exchange.upstream_answer.observer.as_ref().map(Observer::seen);
-    let (usage, usage_source) = exchange.consumed();
     let left = exchange.left_call();
-    let (provider, upstream_model) = match (exchange.attempt(), exchange.kept()) {
-        (Some(attempt), _) => {
-            let answering = exchange.answering().filter(|target| target.model != attempt.target.model);
-            let model = answering.map_or((&*attempt.target.model).into(), |target| target.model.to_string().into());
-            (Some(&*attempt.target.provider.name), Some(model))
-        }
-        (None, Some(kept)) => (Some(&*kept.meta.provider), Some((&*kept.meta.upstream_model).into())),
-        (None, None) => (None, None),
-    };
+    let told = of_attempt(exchange, exchange.attempt(), exchange.consumed());
+    let kept = exchange.kept().map(|kept| &kept.meta);
     let (kind, cost) = exchange
         .cached_record()
         .unwrap_or_else(|| (Kind::Request, exchange.share_of_call().or_else(|| exchange.cost())));
     Record {
         seq: 0,
         kind,
-        provider: provider.map(Into::into),
-        upstream_model,
-        answer_model: seen.and_then(|seen| seen.model.as_deref()).map(Into::into),
+        provider: told.provider.or_else(|| Some((&*kept?.provider).into())),
+        upstream_model: told.upstream_model.or_else(|| Some((&*kept?.upstream_model).into())),
         status: if left == Some(Left::Before) { CLIENT_LEFT } else { exchange.status },
         fault: left.map(|_| Fault::Caller).or_else(|| fault(exchange)).map(Fault::as_str).map(Into::into),
         attempts: u32::try_from(exchange.attempts.len()).unwrap_or(u32::MAX),
         duration_us: whole_micros(exchange.started.elapsed()),
         first_token_us: exchange.first_token().map(whole_micros),
-        usage: usage.unwrap_or_default(),
-        usage_source,
-        service_tier: seen.and_then(|seen| seen.service_tier.as_deref()).map(Into::into),
         cost,
-        fallback: exchange.attempt().and_then(|attempt| exchange.fallback_at(&attempt.target)).map(Into::into),
         price_map: cost
-            .filter(|cost| usage_source != UsageSource::None || *cost > 0)
+            .filter(|cost| told.usage_source != UsageSource::None || *cost > 0)
             .map(|_| exchange.prices_of(exchange.cost_in_parts().or_else(|| exchange.charged_share())).into()),
-        ..common(exchange)
+        ..told
     }
 }
 
 /// The record of an attempt that is not the request's last.
-fn other<'a>(exchange: &'a Exchange, attempt: &'a Attempt, consumed: &'a Consumed, seq: u32) -> Record<'a> {
+fn other<'a>(exchange: &'a Exchange, attempt: &'a Attempt, consumed: &'a Consumed<'_>, seq: u32) -> Record<'a> {
     let lost = attempt.outcome == Some(Outcome::Hedged) || attempt.rival;
-    let parts = attempt.cost();
+    let parts = consumed.cost(&attempt.target);
     let cost = parts.and_then(|parts| parts.total());
     Record {
         seq,
@@ -141,17 +141,10 @@ fn other<'a>(exchange: &'a Exchange, attempt: &'a Attempt, consumed: &'a Consume
         attempts: 1,
         duration_us: whole_micros(attempt.took),
         first_token_us: attempt.first_output.filter(|_| exchange.wants_stream()).map(whole_micros),
-        provider: Some((&*attempt.target.provider.name).into()),
-        upstream_model: Some((&*attempt.answering().model).into()),
-        fallback: exchange.fallback_at(&attempt.target).map(Into::into),
-        answer_model: consumed.model.as_deref().map(Into::into),
         status: attempt.status.unwrap_or_default(),
-        usage: consumed.usage.unwrap_or_default(),
-        usage_source: consumed.source,
-        service_tier: consumed.tier.as_deref().map(Into::into),
         cost,
         price_map: cost.map(|_| exchange.prices_of(parts).into()),
-        ..common(exchange)
+        ..of_attempt(exchange, Some(attempt), consumed.as_told())
     }
 }
 

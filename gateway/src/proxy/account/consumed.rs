@@ -1,11 +1,13 @@
 //! What an attempt consumed: as the provider reported it, or estimated where it could not or did not.
 //!
 //! An estimate takes the input from what the provider reported early (Anthropic does), else from the prompt's length, and
-//! the output from the text that has passed, which is counted by a tokenizer on a thread of its own when the exchange is over.
+//! the output from the text that has passed, which is counted by a tokenizer: of a whole answer before its last byte leaves, else on
+//! a thread of its own when the exchange is over. What is billed by the piece is taken to have been made as it was asked for.
 //! An attempt that ended well and reported its usage never comes here.
 //!
-//! Here is also decided by which target's prices that is billed ([`Exchange::answering`], [`Attempt::answering`]).
+//! Here is also decided by which target's prices that is billed ([`Consumed::by`]).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use ai_gateway_providers::answer::{AnswerForm, Heard, Observer, Seen};
@@ -18,27 +20,28 @@ use crate::proxy::Exchange;
 use crate::proxy::attempt::outcome::Outcome;
 use crate::proxy::attempt::{Attempt, resume};
 use crate::proxy::replay::Replay;
-use crate::proxy::waiting::aside::later;
+use crate::proxy::request::weight::Weights;
+use crate::proxy::waiting::aside::{in_place, later};
 use crate::snapshot::Target;
 
-/// What one attempt consumed.
+/// What one attempt consumed, by whom and at which tier, as far as its answer tells.
 #[derive(Debug, Default)]
-pub struct Consumed {
+pub struct Consumed<'a> {
     /// In disjoint buckets; `None`: nothing that is known of.
     pub usage: Option<Usage>,
     /// Where that comes from.
     pub source: UsageSource,
     /// The model that the answer named.
-    pub model: Option<String>,
+    pub model: Option<Cow<'a, str>>,
     /// The service tier that it named.
-    pub tier: Option<String>,
+    pub tier: Option<Cow<'a, str>>,
     /// The target that gave it in place of the one that was asked.
     stand_in: Option<Arc<Target>>,
     /// What the output is still to be counted by.
     uncounted: Option<Heard>,
 }
 
-impl Consumed {
+impl<'a> Consumed<'a> {
     /// Of an answer that never ended or ended without a word about its usage: `prompt` tokens went in, if nothing else is known.
     fn estimated(reported: Option<Usage>, prompt: Option<u64>, heard: Option<Heard>) -> Self {
         let mut usage = reported.unwrap_or_default();
@@ -52,6 +55,43 @@ impl Consumed {
 
     fn reported(usage: Usage) -> Self {
         Self { usage: Some(usage), source: told_by_provider(&usage), ..Self::default() }
+    }
+
+    /// The target whose answer it is, and whose prices it has: the one that was `asked`, or the model that its provider has asked in
+    /// its place.
+    pub fn by<'t>(&'t self, asked: &'t Target) -> &'t Target {
+        self.stand_in.as_deref().unwrap_or(asked)
+    }
+
+    /// The provider's name of that target's model.
+    pub fn upstream_model(&self, asked: &'a Target) -> Cow<'a, str> {
+        match &self.stand_in {
+            Some(target) => target.model.to_string().into(),
+            None => (&*asked.model).into(),
+        }
+    }
+
+    /// What it cost; `None`: nothing is known of that.
+    pub fn cost(&self, asked: &Target) -> Option<Cost> {
+        self.by(asked).cost(&self.usage?, self.tier.as_deref())
+    }
+
+    /// The same, to be told.
+    pub fn as_told(&self) -> Consumed<'_> {
+        Consumed {
+            model: self.model.as_deref().map(Cow::Borrowed),
+            tier: self.tier.as_deref().map(Cow::Borrowed),
+            stand_in: self.stand_in.clone(),
+            uncounted: None,
+            ..*self
+        }
+    }
+
+    /// The same, to be kept when its observer is no more.
+    fn kept(self) -> Box<Consumed<'static>> {
+        let owned = |name: Cow<'_, str>| Cow::Owned(name.into_owned());
+        let Self { usage, source, model, tier, stand_in, uncounted } = self;
+        Box::new(Consumed { usage, source, model: model.map(owned), tier: tier.map(owned), stand_in, uncounted })
     }
 
     fn count(&mut self, tokens: u64) {
@@ -77,17 +117,19 @@ pub struct Bill {
 
 impl Exchange {
     /// What the current attempt has consumed, if that has to be estimated.
-    fn estimate(&self) -> Option<Consumed> {
+    fn estimate(&self) -> Option<Consumed<'_>> {
         if self.is_unfinished() {
             return None;
         }
         let attempt = self.attempt()?;
         let operation = self.operation()?;
-        let has_tokens = matches!(operation, Operation::Chat | Operation::Completions | Operation::Embeddings);
-        if !has_tokens || !attempt.was_sent() || attempt.status.is_some_and(|status| !(200..300).contains(&status)) {
+        if !operation.costs()
+            || !attempt.was_sent()
+            || attempt.status.is_some_and(|status| !(200..300).contains(&status))
+        {
             return None;
         }
-        let observer = self.upstream_answer.observer.as_ref().filter(|_| !resume::is_asking(self));
+        let observer = self.observer();
         let seen = observer.map(Observer::seen);
         // Some providers fill in zeros where they do not count.
         let reported = observer.and_then(Observer::own_usage).filter(|usage| usage.total() != Some(0));
@@ -95,8 +137,15 @@ impl Exchange {
         if whole && (reported.is_some() || self.upstream_answer.form == AnswerForm::Opaque) {
             return None;
         }
+        let left = self.client_left || self.drained();
+        if !matches!(operation, Operation::Chat | Operation::Completions | Operation::Embeddings) {
+            // Whether the client is there or not, its provider makes the whole of it.
+            let told = reported.is_some_and(|usage| usage.told().is_some());
+            let is_lost = left && !told && seen.is_none_or(|seen| !seen.complete);
+            return is_lost.then(|| Consumed::estimated(Some(self.asked_for(&attempt.target)), None, None));
+        }
         let began = seen.is_some_and(|seen| seen.first_output || seen.complete);
-        if (!began && !self.client_left) || (reported.is_none() && self.says_only_an_error()) {
+        if (!began && !left) || (reported.is_none() && self.says_only_an_error()) {
             // What fails before it has said anything is not charged for, unless the provider says so.
             return None;
         }
@@ -107,25 +156,36 @@ impl Exchange {
         let prompt = self.request.as_ref().and_then(|request| request.prompt_tokens());
         let consumed = Consumed::estimated(reported, prompt, heard.map(|observer| observer.heard().clone()));
         let consumed = match seen {
-            Some(seen) => self.as_told(consumed, attempt, seen),
+            Some(seen) => self.told_by(seen, Some(attempt), consumed),
             None => consumed,
         };
         consumed.usage.is_some().then_some(consumed)
+    }
+
+    /// What becomes of a request that is not billed by the tokens of a text, if it is answered: in pieces or in tokens, whichever of
+    /// them `target` has a price for, or is dearer.
+    fn asked_for(&self, target: &Target) -> Usage {
+        let (asked, pieces) = (self.account.expected.asked(), self.account.pieces);
+        let in_pieces = Usage { audio_input_ms: asked.audio_input_ms, ..pieces.usage() };
+        let made = Weights::USUAL.made(pieces).unwrap_or_default();
+        let in_tokens = Usage { search_units: None, ..asked.plus(&pieces.usage()).plus(&made) };
+        let cost = |usage: &Usage| target.cost(usage, None).map_or(0, |cost| cost.known());
+        if cost(&in_tokens) > cost(&in_pieces) { in_tokens } else { in_pieces }
     }
 
     /// Notes what the current attempt has consumed, before its observer is given up or goes on with another.
     pub fn keep_consumed(&mut self) {
         let Some(attempt) = self.attempt().filter(|attempt| attempt.consumed.is_none()) else { return };
         let reported = || {
-            let observer = self.upstream_answer.observer.as_ref().filter(|_| !resume::is_asking(self))?;
-            Some(self.as_told(Consumed::reported(observer.own_usage()?), attempt, observer.seen()))
+            let observer = self.observer()?;
+            Some(self.told_by(observer.seen(), Some(attempt), Consumed::reported(observer.own_usage()?)))
         };
         // Where nothing had been said counts only what the provider itself says it charges for.
         let blocked = self.upstream_answer.observer.as_ref().is_some_and(|observer| observer.seen().is_blocked());
         let estimated = self.estimate().filter(|consumed| consumed.uncounted.is_some() && !blocked);
-        let consumed = estimated.or_else(reported);
+        let consumed = estimated.or_else(reported).map(Consumed::kept);
         if let Some(attempt) = self.attempts.last_mut() {
-            attempt.consumed = consumed.map(Box::new);
+            attempt.consumed = consumed;
         }
     }
 
@@ -137,9 +197,24 @@ impl Exchange {
         })
     }
 
-    /// Whether the request's usage has to be estimated. `false` for nearly all.
-    pub fn lacks_usage(&self) -> bool {
-        self.estimate().is_some()
+    /// Whether it is known what the request has consumed, as it is for nearly all. What a whole answer has said is counted, where its
+    /// provider does not tell.
+    pub fn knows_usage(&mut self) -> bool {
+        if self.attempt().is_some_and(|attempt| attempt.consumed.is_some()) {
+            return true;
+        }
+        let Some(mut consumed) = self.estimate() else { return true };
+        if !self.observer().is_some_and(|observer| observer.seen().complete) {
+            return false;
+        }
+        if let Some(heard) = consumed.uncounted.take() {
+            consumed.count(in_place(|| heard.tokens()));
+        }
+        let consumed = consumed.kept();
+        if let Some(attempt) = self.attempts.last_mut() {
+            attempt.consumed = Some(consumed);
+        }
+        true
     }
 
     /// Whether what an attempt before the last one has said is still to be counted.
@@ -151,10 +226,10 @@ impl Exchange {
     /// Estimates at the end of the exchange what no provider told: what has been said is still to be counted.
     pub fn keep_estimate(&mut self) {
         if self.attempt().is_some_and(|attempt| attempt.consumed.is_none())
-            && let Some(consumed) = self.estimate()
+            && let Some(consumed) = self.estimate().map(Consumed::kept)
             && let Some(attempt) = self.attempts.last_mut()
         {
-            attempt.consumed = Some(Box::new(consumed));
+            attempt.consumed = Some(consumed);
         }
     }
 
@@ -180,7 +255,12 @@ impl Exchange {
 
     /// What `attempt`, one of two that ran at the same time, consumed when it was given up: what its provider had told by then, else the
     /// prompt.
-    pub fn consumed_by_loser(&self, attempt: &Attempt, outcome: Outcome, told: &Seen) -> Option<Box<Consumed>> {
+    pub fn consumed_by_loser(
+        &self,
+        attempt: &Attempt,
+        outcome: Outcome,
+        told: &Seen,
+    ) -> Option<Box<Consumed<'static>>> {
         let given_up = matches!(outcome, Outcome::Hedged | Outcome::ClientLeft);
         let prompt = self.request.as_ref().and_then(|request| request.prompt_tokens()).filter(|_| given_up);
         let reported = if given_up { self.with_pieces(told.usage) } else { told.usage };
@@ -188,34 +268,50 @@ impl Exchange {
             Some(usage) => Consumed::reported(usage),
             None => Consumed::estimated(None, prompt, None),
         };
-        consumed.usage.is_some().then(|| Box::new(self.as_told(consumed, attempt, told)))
+        consumed.usage.is_some().then(|| self.told_by(told, Some(attempt), consumed).kept())
     }
 
     /// The same, by whom and at which tier the answer of `attempt` tells that it was given.
-    fn as_told(&self, consumed: Consumed, attempt: &Attempt, seen: &Seen) -> Consumed {
-        let stand_in = self.stand_in(attempt, seen.model.as_deref());
-        Consumed { model: seen.model.clone(), tier: seen.service_tier.clone(), stand_in, ..consumed }
+    fn told_by<'a>(&self, seen: &'a Seen, attempt: Option<&Attempt>, consumed: Consumed<'a>) -> Consumed<'a> {
+        let stand_in = attempt.and_then(|attempt| self.stand_in(attempt, seen.model.as_deref()));
+        let (model, tier) = (seen.model.as_deref(), seen.service_tier.as_deref());
+        Consumed { model: model.map(Cow::Borrowed), tier: tier.map(Cow::Borrowed), stand_in, ..consumed }
+    }
+
+    /// What has seen the current attempt's answer.
+    fn observer(&self) -> Option<&Observer> {
+        self.upstream_answer.observer.as_ref().filter(|_| !resume::is_asking(self))
     }
 
     /// What the request's own record says it consumed: the current attempt's part.
-    pub fn consumed(&self) -> (Option<Usage>, UsageSource) {
-        if let Some(booked) = &self.account.bill {
-            return (booked.usage, booked.source);
+    pub fn consumed(&self) -> Consumed<'_> {
+        match &self.account.bill {
+            Some(bill) => Consumed { usage: bill.usage, source: bill.source, ..self.consumed_by_now() },
+            None => self.consumed_by_now(),
         }
-        if self.is_unfinished() {
-            return (None, UsageSource::Pending);
+    }
+
+    fn consumed_by_now(&self) -> Consumed<'_> {
+        let is_unfinished = self.is_unfinished();
+        let kept = self.attempt().and_then(|attempt| attempt.consumed.as_deref());
+        if let Some(kept) = kept.filter(|_| !is_unfinished) {
+            return kept.as_told();
         }
-        if let Some(consumed) = self.attempt().and_then(|attempt| attempt.consumed.as_deref()) {
-            return (consumed.usage, consumed.source);
-        }
-        let observer = self.upstream_answer.observer.as_ref().filter(|_| !resume::is_asking(self));
-        let told = observer.and_then(Observer::own_usage);
+        let told = self.observer().and_then(Observer::own_usage);
         let usage = if self.is_answered() { self.with_pieces(told) } else { told };
-        let source = match usage.as_ref().map_or(UsageSource::None, told_by_provider) {
-            UsageSource::Provider if self.drained() => UsageSource::Drained,
-            source => source,
+        let consumed = match usage {
+            _ if is_unfinished => Consumed { source: UsageSource::Pending, ..Consumed::default() },
+            None => Consumed::default(),
+            Some(usage) => {
+                let consumed = Consumed::reported(usage);
+                let drained = consumed.source == UsageSource::Provider && self.drained();
+                if drained { Consumed { source: UsageSource::Drained, ..consumed } } else { consumed }
+            }
         };
-        (usage, source)
+        match self.observer() {
+            Some(observer) => self.told_by(observer.seen(), self.attempt(), consumed),
+            None => consumed,
+        }
     }
 
     /// Whether what was asked for is being given, by an attempt and at a price.
@@ -236,8 +332,8 @@ impl Exchange {
 
     /// What it consumed and what that cost.
     pub fn bill(&self) -> Bill {
-        let (usage, source) = self.consumed();
-        Bill { usage, source, cost: self.price_of(usage) }
+        let Consumed { usage, source, .. } = self.consumed();
+        Bill { usage, source, cost: self.cost_in_parts() }
     }
 
     /// What it cost, in pico-dollars; `None`: not known.
@@ -247,26 +343,13 @@ impl Exchange {
 
     /// What it cost; `None`: nothing is known of that.
     pub fn cost_in_parts(&self) -> Option<Cost> {
-        match &self.account.bill {
-            Some(booked) => booked.cost,
-            None => self.price_of(self.consumed().0),
+        if let Some(bill) = &self.account.bill {
+            return bill.cost;
         }
-    }
-
-    fn price_of(&self, usage: Option<Usage>) -> Option<Cost> {
+        let consumed = self.consumed_by_now();
         // A request may have a price, whatever is told of its usage.
-        let usage = usage.or_else(|| self.is_answered().then(Usage::default))?;
-        let tier = self.upstream_answer.observer.as_ref().and_then(|observer| observer.seen().service_tier.as_deref());
-        self.answering()?.cost(&usage, tier)
-    }
-
-    /// The target whose answer the current attempt's is, and whose prices it has: see `Attempt::answering`.
-    pub fn answering(&self) -> Option<Arc<Target>> {
-        let attempt = self.attempt()?;
-        let observer = self.upstream_answer.observer.as_ref();
-        let observer = observer.filter(|_| attempt.consumed.is_none() && !resume::is_asking(self));
-        let stand_in = observer.and_then(|observer| self.stand_in(attempt, observer.seen().model.as_deref()));
-        Some(stand_in.unwrap_or_else(|| attempt.answering().clone()))
+        let usage = consumed.usage.or_else(|| self.is_answered().then(Usage::default));
+        Consumed { usage, ..consumed }.cost(&self.attempt()?.target)
     }
 
     /// The model that Anthropic has asked in place of the one of `attempt` (`fallbacks`), if it is this one that the answer has `named`.
@@ -287,20 +370,5 @@ impl Exchange {
     /// Whether the client left and the answer was read all the same.
     pub fn drained(&self) -> bool {
         self.replay.as_ref().is_some_and(Replay::drains)
-    }
-}
-
-impl Attempt {
-    /// The target whose answer this is, as far as what it [consumed](Self::consumed) tells, and whose prices it has: the one that was asked, or
-    /// the model that its provider has asked in its place.
-    pub fn answering(&self) -> &Arc<Target> {
-        let stand_in = self.consumed.as_ref().and_then(|consumed| consumed.stand_in.as_ref());
-        stand_in.unwrap_or(&self.target)
-    }
-
-    /// What it consumed cost; `None`: nothing is known of that.
-    pub fn cost(&self) -> Option<Cost> {
-        let consumed = self.consumed.as_deref()?;
-        self.answering().cost(&consumed.usage?, consumed.tier.as_deref())
     }
 }

@@ -76,7 +76,7 @@ pub struct Attempt {
     /// What it holds of the target's own limits.
     pub held: Option<Reservation>,
     /// What it consumed, if that is not what its observer tells: it was given up, or has to be estimated.
-    pub consumed: Option<Box<Consumed>>,
+    pub consumed: Option<Box<Consumed<'static>>>,
     /// Whether it is asked outside Pingora's proxy path.
     pub called: bool,
     /// Whether it was the second call of a hedged request and did not become the answer.

@@ -198,7 +198,7 @@ impl Exchange {
             upstream_model: (&*attempt.target.model).into(),
             created: self.snapshot.time.now(),
             ttl: terms.ttl,
-            usage: self.consumed().0,
+            usage: self.consumed().usage,
             cost: self.cost(),
         };
         if let Some(meaning) = &cached.meaning {
@@ -212,7 +212,7 @@ impl Exchange {
     /// goes out.
     pub fn settle_call(&mut self) {
         let Some(Cached { lead: Some(lead), share: None, .. }) = self.cached.as_deref() else { return };
-        let tokens = self.consumed().0.and_then(|usage| usage.total()).unwrap_or(0);
+        let tokens = self.consumed().usage.and_then(|usage| usage.total()).unwrap_or(0);
         let charged = self.cost_in_parts().is_some_and(|cost| cost.charged);
         let share = lead.fill.settle(Spent { tokens, cost: self.cost(), charged }, self.divides_cost());
         if let Some(cached) = &mut self.cached {

@@ -77,7 +77,7 @@ pub fn mirror(gateway: &Gateway, client: &RequestHeader, exchange: &Exchange) {
         let outcome = tokio::time::timeout(total, asking).await.unwrap_or(Outcome::Timeout(Clock::Total));
         shadow.end_attempt(outcome);
         super::settle(&gateway, &mut shadow, Kind::Mirror, MIRROR).await;
-        let (usage, _) = shadow.consumed();
+        let usage = shadow.consumed().usage;
         let outcome = AttemptOutcome::from(outcome);
         gateway.telemetry.metrics.mirrored(&target.provider.name, outcome.as_str());
         log::info!(

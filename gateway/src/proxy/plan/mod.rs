@@ -232,7 +232,7 @@ pub fn choose_targets(headers: &HeaderMap, exchange: &mut Exchange, planner: &mu
     let Some(request) = &exchange.request else { return Ok(()) };
     let endpoint = &request.endpoint;
     exchange.account.expected = admission::expected_tokens(exchange, request);
-    exchange.account.pieces = Pieces::of(&request.body, endpoint.operation);
+    exchange.account.pieces = Pieces::of(&request.body, &request.scan, endpoint.operation);
     let keeper = stored::keeper_of_previous(planner.continuity, exchange)?;
     let is_usable = |target: &Target| {
         let keeps = keeper.as_ref().is_none_or(|keeper| keeper.provider == target.provider.name);
@@ -280,7 +280,7 @@ pub fn asked(headers: &HeaderMap, exchange: &Exchange, request: &Request, planne
         now: planner.now,
         sticky: sticky(headers, exchange, request),
         prompt_tokens: exchange.account.expected.prompt,
-        output_tokens: output,
+        output_tokens: output.saturating_mul(admission::choices(&request.endpoint, &request.scan)),
         stream: exchange.wants_stream(),
         preview: planner.preview,
     }

@@ -97,7 +97,7 @@ impl Request {
 
     /// About how many tokens its prompt takes; `None` if it is no JSON.
     pub fn prompt_tokens(&self) -> Option<u64> {
-        if self.prompt.is_some() || !self.body.starts_with(b"{") {
+        if self.prompt.is_some() || !self.body.trim_ascii_start().starts_with(b"{") {
             return self.prompt;
         }
         let small = (self.body.len() as u64).div_ceil(BYTES_PER_TOKEN);

@@ -29,6 +29,11 @@ pub fn aside<T>(size: usize, work: impl FnOnce() -> T) -> T {
     })
 }
 
+/// Does work for which the thread's other tasks go on elsewhere meanwhile, where the runtime has threads for it.
+pub fn in_place<T>(work: impl FnOnce() -> T) -> T {
+    if threads().is_some() { block_in_place(work) } else { work() }
+}
+
 /// Does work that a client waits for, on one of the threads for what takes its time.
 ///
 /// # Errors

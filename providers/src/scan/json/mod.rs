@@ -8,7 +8,8 @@ use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer as _};
 use serde_json::value::RawValue;
 
-use super::{Field, Place, RequestScan, Root, ScanError, UsageOption, depth};
+use super::cursor::Cursor;
+use super::{Field, Place, RequestScan, Root, ScanError, UsageOption, choices, depth};
 use crate::model_name;
 
 /// Validates a whole JSON body in one pass and finds the fields that the gateway reads. Fields it does not read may
@@ -83,6 +84,10 @@ struct Members<'a, const N: usize> {
     cache: bool,
     /// The most tokens of the answer, where a dialect says that inside of an object.
     nested_limit: Option<u64>,
+    /// How many answers are asked for to each prompt.
+    choices: Option<u64>,
+    /// How many prompts there are in a `prompt` that is an array of them.
+    prompts: Option<u64>,
     /// Whether there is a key of [`LABELS`](super::facts::LABELS).
     labels: bool,
     /// Whether there is a key that [is of the terms](super::terms::is_terms).
@@ -109,6 +114,8 @@ impl<'a, const N: usize> Visitor<'a> for Pick<N> {
             tools: false,
             cache: false,
             nested_limit: None,
+            choices: None,
+            prompts: None,
             labels: false,
             terms: false,
             empty: true,
@@ -139,8 +146,13 @@ impl<'a, const N: usize> Visitor<'a> for Pick<N> {
                         "conversation" => members.conversation |= !is_null(map.next_value()?),
                         // Gemini's, and Bedrock Converse's.
                         "generationConfig" | "generation_config" | "inferenceConfig" => {
-                            members.nested_limit = members.nested_limit.max(nested_limit(map.next_value()?));
+                            let settings = map.next_value()?;
+                            members.nested_limit = members.nested_limit.max(nested_limit(settings));
+                            members.choices = members.choices.max(nested_choices(settings));
                         }
+                        // `best_of` are made, whatever is given of them.
+                        "n" | "best_of" => members.choices = members.choices.max(integer(map.next_value()?)),
+                        "prompt" => members.prompts = prompts(map.next_value()?),
                         _ => drop(map.next_value::<IgnoredAny>()?),
                     }
                 }
@@ -192,6 +204,10 @@ impl<'a> Source<'a> {
             model: model.filter(|raw| raw.get() != r#""""#).map(|raw| self.model(raw)).transpose()?,
             stream: stream.map(|raw| self.boolean(raw)).transpose()?.unwrap_or(false),
             max_tokens: limits.into_iter().flatten().filter_map(integer).max().max(members.nested_limit),
+            choices: match (members.choices.map(choices), members.prompts) {
+                (Some(each), Some(prompts)) => Some(each.saturating_mul(prompts)),
+                (each, prompts) => each.or(prompts),
+            },
             previous: previous.and_then(|raw| serde_json::from_str(raw.get()).ok()).or_else(|| continued(thread?)),
             thread: thread.is_some(),
             conversation: members.conversation,
@@ -265,9 +281,32 @@ fn is_null(raw: &RawValue) -> bool {
 
 /// The most tokens of the answer in an object of settings.
 fn nested_limit(settings: &RawValue) -> Option<u64> {
-    let names = Pick(["maxOutputTokens", "max_output_tokens", "maxTokens"]);
-    let members = serde_json::Deserializer::from_str(settings.get()).deserialize_map(names).ok()?;
+    largest(settings, ["maxOutputTokens", "max_output_tokens", "maxTokens"])
+}
+
+/// How many answers are asked for in an object of settings.
+fn nested_choices(settings: &RawValue) -> Option<u64> {
+    largest(settings, ["candidateCount", "candidate_count"])
+}
+
+/// The largest of some numbers in an object.
+fn largest<const N: usize>(object: &RawValue, names: [&'static str; N]) -> Option<u64> {
+    let members = serde_json::Deserializer::from_str(object.get()).deserialize_map(Pick(names)).ok()?;
     members.values.into_iter().flatten().filter_map(integer).max()
+}
+
+/// How many prompts stand in an array of texts or of arrays of tokens; `None`: it is one, or none.
+fn prompts(prompt: &RawValue) -> Option<u64> {
+    let mut cursor = Cursor::new(prompt.get().as_bytes());
+    if !cursor.enter(b'[') || !matches!(cursor.peek(), Some(b'"' | b'[')) {
+        return None;
+    }
+    let mut count = 0;
+    while cursor.next_element() {
+        cursor.value();
+        count += 1;
+    }
+    Some(count)
 }
 
 /// A non-negative number, also one written `1e3` or, as Gemini and others take it, in a string; rounded and saturating.

@@ -71,6 +71,27 @@ fn the_largest_token_limit_counts() {
 }
 
 #[test]
+fn how_many_answers_are_asked_for() {
+    for (asks, want) in [
+        (r#""x":{"n":2}"#, None),
+        (r#""n":null"#, None),
+        (r#""n":3"#, Some(3)),
+        (r#""n":0"#, Some(1)),
+        (r#""n":2,"best_of":5"#, Some(5)),
+        (r#""n":1000000000000"#, Some(128)),
+        (r#""generationConfig":{"candidateCount":4}"#, Some(4)),
+        (r#""generation_config":{"candidate_count":4}"#, Some(4)),
+        (r#""prompt":"a""#, None),
+        (r#""prompt":[1,2,3]"#, None),
+        (r#""prompt":[]"#, None),
+        (r#""prompt":["a","b,]"]"#, Some(2)),
+        (r#""prompt":[[1,2],[3]],"n":3"#, Some(6)),
+    ] {
+        assert_eq!(scan(&format!("{{{asks}}}")).choices, want, "{asks}");
+    }
+}
+
+#[test]
 fn what_nobody_reads_may_be_anything() {
     for ignored in [
         r#""x":"\ud800""#,

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use memchr::memmem::Finder;
 
-use super::{Field, FormError, RequestScan, Root, ScanError, UsageOption, splice};
+use super::{Field, FormError, RequestScan, Root, ScanError, UsageOption, choices, splice};
 use crate::model_name;
 
 /// How long the headers of one part may be, in bytes.
@@ -203,6 +203,9 @@ impl Seen {
             if matches!(&*headers.name, b"file" | b"image" | b"image[]" | b"mask") {
                 scan.files += 1;
                 scan.file_bytes += span.len() as u64;
+            } else if headers.name == b"n" {
+                let asked = std::str::from_utf8(text).ok().and_then(|text| text.trim().parse().ok());
+                scan.choices = scan.choices.max(asked.map(choices));
             }
             return Ok(());
         };

@@ -37,7 +37,7 @@ impl Weights {
 
     /// The tokens of what is asked for by the piece, if anything is.
     pub fn made(&self, pieces: Pieces) -> Option<Usage> {
-        let Pieces { characters, images } = pieces;
+        let Pieces { characters, images, search_units: _ } = pieces;
         let made = Usage {
             image_output: images.map(|n| n.saturating_mul(self.drawn)),
             audio_output: characters.map(|n| n.saturating_mul(self.spoken)),

@@ -133,9 +133,9 @@ fn the_dearest_rates_are_put_by() {
 
 #[test]
 fn what_is_made_is_put_by_in_tokens_too() {
-    let pieces = Pieces { characters: None, images: Some(2) };
+    let pieces = Pieces { images: Some(2), ..Pieces::default() };
     assert_eq!(Weights::MOST.made(pieces).unwrap().image_output, Some(12_480));
-    let pieces = Pieces { characters: Some(10), images: None };
+    let pieces = Pieces { characters: Some(10), ..Pieces::default() };
     assert_eq!(Weights::USUAL.made(pieces).unwrap().audio_output, Some(20));
     assert_eq!(Weights::USUAL.made(Pieces::default()), None);
 }
