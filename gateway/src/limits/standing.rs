@@ -4,12 +4,13 @@
 use std::fmt::{self, Write};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use serde::{Deserialize, Serialize};
 
 use super::meter::{WHILE_OTHERS_RUN, What};
 use super::subject::{Kind, MeterUsage};
 
 /// How a request stands with the limits of its key and team: of several windows the one with the least room.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Standing {
     requests: Option<Mark>,
     tokens: Option<Mark>,
@@ -18,7 +19,7 @@ pub struct Standing {
 }
 
 /// One limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Mark {
     limit: u64,
     remaining: u64,

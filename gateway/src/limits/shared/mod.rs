@@ -164,7 +164,7 @@ impl Shared {
         let now = limits.now();
         let asked = rules_of(&places);
         let Some(answer) = self.answer(epoch, &asked, claim, now).await else {
-            return limits.enter(places, claim, Some(limits.share()), limits.now());
+            return limits.admit_without_store(places, claim).await;
         };
         let mut standing = Standing::default();
         let refused_by = answer.first().and_then(|number| usize::try_from(number.checked_sub(1)?).ok());
