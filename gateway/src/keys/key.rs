@@ -176,14 +176,13 @@ impl Key {
         std::iter::successors(Some(self), |key| key.made_by())
     }
 
-    /// The last of [`Self::accounts`].
-    fn root(&self) -> &Self {
-        self.within.as_ref().map_or(self, |within| within.root())
-    }
-
-    /// Its place among those that wait: the larger number waits less.
+    /// Its place among those that wait: the larger number waits less, and none waits less than the key by which it was made.
     pub fn priority(&self) -> u32 {
-        self.root().config.priority
+        let own = self.config.priority;
+        match &self.within {
+            None => own.unwrap_or_default(),
+            Some(within) => own.unwrap_or(u32::MAX).min(within.priority()),
+        }
     }
 
     /// The patterns of its allow-list that are plain names.
