@@ -155,6 +155,14 @@ async fn a_key_lives_at_once_and_until_it_is_deleted() {
     assert_eq!(bench.refused(&secret).await, "the API key is not valid");
     assert_eq!(bench.master("GET", "/bot", Value::Null).await.status, 404);
     assert_eq!(bench.refused("sk-over").await, "the API key is expired");
+    // Who rotates keys out can see which are still in use.
+    for (key, name, reason) in [("sk-over", "over".into(), "expired"), ("sk-wrong", Value::Null, "unknown")] {
+        let reply = bench.ask(key, "assistant").await;
+        let log = bench.gateway.log_of(reply.header("x-request-id")).await;
+        assert_eq!((&log["key"], &log["refused"]), (&name, &reason.into()), "{log}");
+        let counted = bench.gateway.measured("gateway_auth_refused_total", &format!("reason=\"{reason}\"")).await;
+        assert!(counted >= Some(1.0), "{reason}: {counted:?}");
+    }
 }
 
 #[tokio::test]
