@@ -143,7 +143,11 @@ pub struct Questions {
 impl Questions {
     /// What is to be passed on next, if there is something `within` that time. Blocks.
     pub fn next(&self, within: Duration) -> Option<Said> {
-        self.said.lock().as_ref()?.recv_timeout(within).ok()
+        if let Some(said) = self.said.lock().as_ref() {
+            return said.recv_timeout(within).ok();
+        }
+        std::thread::sleep(within);
+        None
     }
 
     /// The other process has answered.
