@@ -106,7 +106,7 @@ async fn a_key_lives_at_once_and_until_it_is_deleted() {
             "",
             json!({
                 "name": "bot", "models": ["assistant", "stub/gpt-*"], "tags": ["gold"], "team": "support",
-                "owner": "ada@example.com", "allow": ["explain"], "expires": "30d",
+                "owner": "ada@example.com", "allow": ["explain"], "expires": "30d", "priority": 3, "on_abort": "drain",
             }),
         )
         .await;
@@ -128,6 +128,7 @@ async fn a_key_lives_at_once_and_until_it_is_deleted() {
         (&shown.json()["source"], &shown.json()["team"], &shown.json()["made_by"]),
         (&"store".into(), &"support".into(), &Value::Null)
     );
+    assert_eq!((&made["priority"], &made["on_abort"]), (&3.into(), &"drain".into()));
     let list = bench.master("GET", "", Value::Null).await.json();
     let names: Vec<_> = list["keys"].as_array().unwrap().iter().map(|key| key["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["lead", "over", "plain", "bot"], "{list}");
@@ -154,6 +155,14 @@ async fn a_key_lives_at_once_and_until_it_is_deleted() {
     assert_eq!(bench.refused(&secret).await, "the API key is not valid");
     assert_eq!(bench.master("GET", "/bot", Value::Null).await.status, 404);
     assert_eq!(bench.refused("sk-over").await, "the API key is expired");
+    // Who rotates keys out can see which are still in use.
+    for (key, name, reason) in [("sk-over", "over".into(), "expired"), ("sk-wrong", Value::Null, "unknown")] {
+        let reply = bench.ask(key, "assistant").await;
+        let log = bench.gateway.log_of(reply.header("x-request-id")).await;
+        assert_eq!((&log["key"], &log["refused"]), (&name, &reason.into()), "{log}");
+        let counted = bench.gateway.measured("gateway_auth_refused_total", &format!("reason=\"{reason}\"")).await;
+        assert!(counted >= Some(1.0), "{reason}: {counted:?}");
+    }
 }
 
 #[tokio::test]

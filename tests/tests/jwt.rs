@@ -221,6 +221,20 @@ async fn attacks_are_refused() {
     ] {
         attacks.push((what, signer.token("a", &claims)));
     }
+    let reasons = [
+        ("alg none", "token_form"),
+        ("another's signature", "token_signature"),
+        ("no kid", "token_kid"),
+        ("kid is SQL", "token_kid"),
+        ("another algorithm", "token_algorithm"),
+        ("two parts", "unknown"),
+        ("expired", "token_expired"),
+        ("not yet", "token_not_yet"),
+        ("no exp", "token_claims"),
+        ("no name", "token_claims"),
+        ("wrong audience", "token_audience"),
+        ("wrong issuer", "token_issuer"),
+    ];
     let served = bench.upstream.count();
     let mut answers = std::collections::HashSet::new();
     for (what, token) in &attacks {
@@ -229,8 +243,17 @@ async fn attacks_are_refused() {
             let reply = bench.ask(token).await;
             assert_eq!((reply.status, &reply.json()["error"]["code"]), (401, &"invalid_api_key".into()), "{what}");
             answers.insert(reply.text().replace(reply.header("x-request-id"), ""));
+            // Whoever set it up can find out, from the log.
+            let log = bench.gateway.log_of(reply.header("x-request-id")).await;
+            let told = log["refused"].as_str().unwrap_or_else(|| panic!("{what}: {log}"));
+            match reasons.iter().find(|(of, _)| of == what) {
+                Some((_, reason)) => assert_eq!(told, *reason, "{what}: {log}"),
+                None => assert!(told == "unknown" || told.starts_with("token_"), "{what}: {log}"),
+            }
         }
     }
+    let counted = bench.gateway.measured("gateway_auth_refused_total", "reason=\"token_audience\"").await;
+    assert!(counted >= Some(2.0), "{counted:?}");
     assert_eq!(answers.len(), 1, "the answers tell them apart: {answers:?}");
     assert_eq!(bench.upstream.count(), served);
     // Tokens are for clients, not for the admin API.

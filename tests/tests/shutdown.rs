@@ -152,6 +152,43 @@ async fn a_second_signal_or_an_interrupt_waits_for_nothing_and_loses_nothing() {
     }
 }
 
+/// What has been ended by the drain's end is no longer waited for by anybody, but its records are written.
+#[tokio::test]
+async fn a_signal_behind_the_end_of_the_drain_loses_nothing() {
+    let mock = Mock::start().await;
+    for signals in [&["TERM"][..], &["INT"], &["TERM", "TERM", "INT"]] {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = dir.path().join("ledger.db");
+        let config = format!("[ledger]\npath = \"{}\"", ledger.display());
+        let mut gateway = Gateway::builder()
+            .server("drain = \"300ms\"")
+            .config(&mock.provider("mock", Dialect::OpenAiChat))
+            .config(&config)
+            .start()
+            .await;
+        let mut clients = Vec::new();
+        for _ in 0..4 {
+            clients.push(H1::connect(gateway.addr).await);
+        }
+        let mut streams = Vec::new();
+        for client in &mut clients {
+            client.send(&ask(CHAT, "mock/lorem-1000-every-50ms", true)).await;
+            let mut stream = client.respond().await;
+            stream.until("data:").await;
+            streams.push(stream);
+        }
+        gateway.terminate();
+        for stream in &mut streams {
+            let (rest, complete) = stream.rest().await;
+            assert!(complete && String::from_utf8_lossy(&rest).contains("shut down"), "{signals:?}");
+        }
+        signals.iter().for_each(|signal| gateway.signal(signal));
+        assert_eq!(gateway.ended().await, Some(0), "{signals:?}");
+        assert_eq!(gateway.output().0.len(), 4, "{signals:?}: {:#?}", gateway.output());
+        assert_eq!(usage(&ledger, &["--by", ""])[0]["requests"], 4, "{signals:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_delay_lets_balancers_notice_before_the_listeners_close() {
     let mock = Mock::start().await;

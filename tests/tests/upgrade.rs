@@ -9,6 +9,8 @@ use ai_gateway_providers::Dialect;
 use ai_gateway_tests::client::{Framing, H1, H2, Reply, Request, exchange};
 use ai_gateway_tests::load::Load;
 use ai_gateway_tests::{Answer, Gate, Gateway, Mock, Step, Stub, bodies, guard, lives, run_to_end, signal, usage};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use serde_json::Value;
 
 fn ask(model: &str, stream: bool) -> Request {
@@ -407,4 +409,90 @@ async fn two_living_processes_do_not_double_what_is_allowed() {
         assert_eq!(reply.status, 200, "{n}: {}", reply.text());
     }
     assert_eq!(exchange(gateway.addr, &asked(false)).await.status, 429);
+}
+
+/// Of two processes that are asked at once, the old one on connections of before, both together let in what one would.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn old_connections_bring_no_more_than_is_left() {
+    const EACH: usize = 6;
+    let gate = Gate::new();
+    let stub = Stub::always(Answer::json(200, bodies::chat_answer("fine")).after(&gate)).await;
+    // A request is expected to cost 0.010018 dollars.
+    let kinds = [
+        ("requests", "limits = { requests = \"4/hour\" }", 4),
+        ("concurrent", "limits = { concurrent = 3 }", 3),
+        ("tokens", "limits = { tokens = \"2200/hour\" }", 2),
+        ("budget", "budget = { usd = 0.015, per = \"day\" }", 2),
+    ];
+    let keys = kinds.map(|(kind, limits, _)| {
+        format!("[[keys]]\nname = \"{kind}\"\nhash = \"{}\"\n{limits}\n", bodies::key_hash(&secret(kind)))
+    });
+    let models =
+        "[models.m]\ntargets = [{ provider = \"stub\", model = \"m\", price = { input = \"1\", output = \"10\" } }]\n";
+    let gateway = Gateway::builder()
+        .own_binary()
+        .config(&bodies::openai_provider("stub", &stub.origin()))
+        .config(&format!("{models}{}", keys.concat()))
+        .start()
+        .await;
+    let asked = |kind: &str| ask("m", false).header("x-api-key", &secret(kind));
+    let mut kept = Vec::new();
+    for (kind, ..) in kinds {
+        for _ in 0..EACH {
+            let mut connection = H1::connect(gateway.addr).await;
+            let seen = connection.exchange(&Request::get("/v1/models").header("x-api-key", &secret(kind))).await;
+            assert_eq!(seen.status, 200);
+            kept.push((kind, connection));
+        }
+    }
+    gateway.upgrade().await;
+
+    let mut asking = FuturesUnordered::new();
+    for (kind, mut connection) in kept {
+        let (old, new) = (asked(kind), asked(kind));
+        let addr = gateway.addr;
+        asking.push(tokio::spawn(async move { (kind, connection.exchange(&old).await) }));
+        asking.push(tokio::spawn(async move { (kind, exchange(addr, &new).await) }));
+    }
+    let passing: usize = kinds.iter().map(|(.., most)| most).sum();
+    guard("those that are refused", async {
+        for _ in passing..2 * EACH * kinds.len() {
+            let (kind, reply) = asking.next().await.unwrap().unwrap();
+            assert_eq!(reply.status, 429, "{kind}: {}", reply.text());
+        }
+    })
+    .await;
+    gate.open();
+    let mut passed = Vec::new();
+    while let Some(reply) = asking.next().await {
+        let (kind, reply) = reply.unwrap();
+        assert_eq!(reply.status, 200, "{kind}: {}", reply.text());
+        passed.push(kind);
+    }
+    for (kind, _, most) in kinds {
+        assert_eq!(passed.iter().filter(|of| **of == kind).count(), most, "{kind}");
+    }
+    // What they have used counts where the next ones come, and nothing is held any more.
+    let limits = guard("nothing is reserved", async {
+        loop {
+            let limits = exchange(gateway.admin, &Request::get("/api/limits")).await.json();
+            let all = limits["subjects"].as_array().unwrap().iter().flat_map(|of| of["limits"].as_array().unwrap());
+            if all.clone().all(|limit| limit["reserved"].as_f64() == Some(0.0)) {
+                break limits;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    let used = |kind: &str| {
+        let subjects = limits["subjects"].as_array().unwrap();
+        let of = subjects.iter().find(|subject| subject["name"] == kind).unwrap_or_else(|| panic!("{limits:#}"));
+        of["limits"][0]["used"].as_f64().unwrap_or_else(|| panic!("{limits:#}"))
+    };
+    assert_eq!((used("requests"), used("tokens")), (4.0, 24.0), "{limits:#}");
+    assert!(used("budget") > 0.0, "{limits:#}");
+}
+
+fn secret(of: &str) -> String {
+    format!("sk-gw-test-of-{of}")
 }

@@ -51,7 +51,7 @@ pub struct Key {
 }
 
 /// What becomes of an answer whose client leaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnAbort {
     /// The upstream is told to stop; what was consumed is estimated.
@@ -59,6 +59,21 @@ pub enum OnAbort {
     Cancel,
     /// It is read to its end, so that its usage is what the provider says.
     Drain,
+}
+
+impl OnAbort {
+    /// Whether it need not be said.
+    pub(crate) fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The word in the file.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cancel => "cancel",
+            Self::Drain => "drain",
+        }
+    }
 }
 
 /// What a key may ask for beside answers.
@@ -131,7 +146,7 @@ pub struct KeyConfig {
     /// Its limits and budgets.
     pub rules: Vec<Rule>,
     /// The larger number waits less.
-    pub priority: u32,
+    pub priority: Option<u32>,
     /// What becomes of its answers when the client leaves.
     pub on_abort: OnAbort,
     /// Who else may receive its kept answers.
@@ -282,7 +297,7 @@ pub(super) fn resolve(
             allow: key.allow.unwrap_or_default(),
             expires,
             rules: limits::rules(key.limits, key.budget, cx),
-            priority: key.priority.unwrap_or_default(),
+            priority: key.priority,
             on_abort: key.on_abort.unwrap_or_default(),
             cache: key.cache.unwrap_or_default(),
         });

@@ -63,6 +63,8 @@ pub struct Global {
     pub tokens: Option<At<RateText>>,
     /// Requests at the same time.
     pub concurrent: Option<At<u32>>,
+    /// The same in further times: `[{ requests = "600/min" }, { requests = "100000/day" }]`.
+    pub limits: Option<OneOrMany<Limits>>,
     /// The most that all together may spend.
     pub budget: Option<OneOrMany<Budget>>,
     /// What budgets put by for a request that does not say how long its answer may be. Default: `most`.
@@ -338,12 +340,13 @@ pub(super) fn check_most(span: Range<usize>, config: &Config, cx: &mut Context<'
 
 impl Global {
     pub(super) fn resolve(self, cx: &mut Context<'_>) -> LimitsConfig {
-        let limits = Limits { requests: self.requests, tokens: self.tokens, concurrent: self.concurrent };
+        let mut limits = self.limits.unwrap_or_default();
+        limits.0.push(Limits { requests: self.requests, tokens: self.tokens, concurrent: self.concurrent });
         LimitsConfig {
             reserve: self.reserve.map(|reserve| reserve.value).unwrap_or_default(),
             wait: cx.duration(self.wait.as_ref()).unwrap_or_default(),
             wrong_keys: self.wrong_keys.as_ref().and_then(|text| cx.parse(text, |text| text.0.parse())),
-            rules: rules(Some(OneOrMany(vec![limits])), self.budget, cx),
+            rules: rules(Some(limits), self.budget, cx),
             ..LimitsConfig::default()
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Key, KeyError, NewKey};
-use crate::config::{KeyConfig, ModelPattern, Right};
+use crate::config::{KeyConfig, ModelPattern, OnAbort, Right};
 
 /// Who makes and manages keys.
 #[derive(Debug, Clone)]
@@ -40,6 +40,8 @@ pub(super) fn grant(new: NewKey, maker: Option<&Key>) -> Result<KeyConfig, KeyEr
         expires: new.expires,
         rules: new.rules,
         cache: new.cache.unwrap_or_default(),
+        priority: new.priority,
+        on_abort: new.on_abort.unwrap_or_default(),
         ..KeyConfig::default()
     };
     let Some(maker) = maker else { return Ok(granted) };
@@ -78,6 +80,12 @@ pub(super) fn grant(new: NewKey, maker: Option<&Key>) -> Result<KeyConfig, KeyEr
             return beyond("cache", format!("this key itself has `{}`", maker.cache().as_str()));
         }
         Some(_) => {}
+    }
+    if new.priority.is_some_and(|wanted| wanted > maker.priority()) {
+        return beyond("priority", format!("this key itself has {}", maker.priority()));
+    }
+    if new.on_abort == Some(OnAbort::Cancel) && maker.on_abort() == OnAbort::Drain {
+        return beyond("on_abort", "this key itself has `drain`, and so have those that it makes".to_owned());
     }
     match (granted.expires, own.expires) {
         (Some(wanted), Some(end)) if wanted > end => {

@@ -28,8 +28,10 @@ pub enum Refused {
     Missing,
     /// `authorization` was sent without the scheme, or with another one.
     NoBearer,
-    /// What was sent is no key of ours, or a token that does not hold.
+    /// What was sent is no key of ours.
     Wrong,
+    /// A token that does not hold.
+    Token(Flaw),
     /// The key's time is over.
     Expired,
     /// It was taken out of use.
@@ -42,7 +44,64 @@ pub enum Refused {
     Page,
 }
 
+/// Why a token does not hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flaw {
+    /// It is too long, or no JWT that can be read.
+    Form,
+    /// No such issuer is configured.
+    Issuer,
+    /// It is for none of the issuer's configured audiences.
+    Audience,
+    /// It names no public key, or none that its issuer has.
+    KeyId,
+    /// Its algorithm is not its key's.
+    Algorithm,
+    /// Nobody with that key has signed it.
+    Signature,
+    /// Its time is over.
+    Expired,
+    /// Its time has not come.
+    NotYet,
+    /// A claim that must be there is not, or is not what it must be.
+    Claims,
+    /// No template is for it, or that key may not be used now.
+    Template,
+}
+
+impl Flaw {
+    const fn reason(self) -> &'static str {
+        match self {
+            Self::Form => "token_form",
+            Self::Issuer => "token_issuer",
+            Self::Audience => "token_audience",
+            Self::KeyId => "token_kid",
+            Self::Algorithm => "token_algorithm",
+            Self::Signature => "token_signature",
+            Self::Expired => "token_expired",
+            Self::NotYet => "token_not_yet",
+            Self::Claims => "token_claims",
+            Self::Template => "token_template",
+        }
+    }
+}
+
 impl Refused {
+    /// The word in the access log and in metrics.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::NoBearer => "no_bearer",
+            Self::Wrong => "unknown",
+            Self::Token(flaw) => flaw.reason(),
+            Self::Expired => "expired",
+            Self::Disabled => "disabled",
+            Self::Unverifiable => "unverifiable",
+            Self::Many => "too_many",
+            Self::Page => "page",
+        }
+    }
+
     /// What the client is told. Only who has a key learns that it is over or disabled.
     pub const fn message(self) -> &'static str {
         match self {
@@ -50,7 +109,7 @@ impl Refused {
             Self::NoBearer => {
                 "`authorization` holds no `Bearer KEY`; send the API key as `authorization: Bearer …`, `x-api-key` or `api-key`"
             }
-            Self::Wrong => "the API key is not valid",
+            Self::Wrong | Self::Token(_) => "the API key is not valid",
             Self::Expired => "the API key is expired",
             Self::Disabled => "the API key is disabled",
             Self::Many => "too many requests without a valid API key came from this address",
@@ -176,14 +235,13 @@ impl Key {
         std::iter::successors(Some(self), |key| key.made_by())
     }
 
-    /// The last of [`Self::accounts`].
-    fn root(&self) -> &Self {
-        self.within.as_ref().map_or(self, |within| within.root())
-    }
-
-    /// Its place among those that wait: the larger number waits less.
+    /// Its place among those that wait: the larger number waits less, and none waits less than the key by which it was made.
     pub fn priority(&self) -> u32 {
-        self.root().config.priority
+        let own = self.config.priority;
+        match &self.within {
+            None => own.unwrap_or_default(),
+            Some(within) => own.unwrap_or(u32::MAX).min(within.priority()),
+        }
     }
 
     /// The patterns of its allow-list that are plain names.

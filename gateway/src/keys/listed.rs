@@ -18,6 +18,8 @@ pub struct Listed {
     owner: Option<String>,
     allow: Vec<&'static str>,
     cache: &'static str,
+    priority: u32,
+    on_abort: &'static str,
     expires: Option<String>,
     created: Option<String>,
     /// The key that made it; `null`: the master, or the file.
@@ -47,6 +49,8 @@ impl Listed {
             owner: config.owner.clone(),
             allow: config.allow.iter().map(|right| right.as_str()).collect(),
             cache: key.cache().as_str(),
+            priority: key.priority(),
+            on_abort: key.on_abort().as_str(),
             expires: config.expires.map(|end| shown(seconds(end))),
             created: None,
             made_by: None,

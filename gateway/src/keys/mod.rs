@@ -29,7 +29,7 @@ mod store;
 pub use error::KeyError;
 pub use grant::Maker;
 pub use jwt::{KeySets, Tokens, check_jwks};
-pub use key::{Key, Refused};
+pub use key::{Flaw, Key, Refused};
 pub use listed::Listed;
 pub use live::LiveKeys;
 pub use new_key::{Bounds, Change, NewKey, duration_field};

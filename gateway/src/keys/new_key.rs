@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::{KeyError, bounds};
-use crate::config::{CacheScope, KEY_NAME, Right, is_key_name};
+use crate::config::{CacheScope, KEY_NAME, OnAbort, Right, is_key_name};
 use crate::limits::{Rule, What};
 
 /// Characters of the longest tag, team and owner.
@@ -33,6 +33,10 @@ pub struct NewKey {
     pub expires: Option<SystemTime>,
     /// Who else may receive its kept answers; `None`: as with the maker.
     pub cache: Option<CacheScope>,
+    /// Its place among those that wait; `None`: the maker's.
+    pub priority: Option<u32>,
+    /// What becomes of answers whose clients leave; `None`: as with the maker.
+    pub on_abort: Option<OnAbort>,
     /// Its own limits and budgets; those of its maker count besides.
     pub rules: Vec<Rule>,
 }
@@ -57,12 +61,15 @@ impl NewKey {
             allow: take(&mut fields, "allow")?,
             expires: expires(&mut fields, now)?,
             cache: take(&mut fields, "cache")?,
+            priority: take(&mut fields, "priority")?,
+            on_abort: take(&mut fields, "on_abort")?,
             rules: Bounds::take(&mut fields)?.over(&[]),
         };
         if new.models.as_ref().is_some_and(Vec::is_empty) {
             return Err(KeyError::field("models", "is empty: name some, or leave it out"));
         }
-        let known = "is not known; there are name, models, tags, team, owner, allow, expires, cache, limits and budget";
+        let known = "is not known; there are name, models, tags, team, owner, allow, expires, cache, priority, on_abort, limits and \
+                     budget";
         nothing_left(&fields, known)?;
         Ok(new)
     }

@@ -28,7 +28,9 @@ pub enum Admission {
     Open,
     /// This key.
     Key(Arc<Key>),
-    /// None that may be used now.
+    /// This one, which may not be used now.
+    Unusable(Arc<Key>, Refused),
+    /// None.
     Refused(Refused),
 }
 
@@ -71,11 +73,14 @@ impl KeyRing {
             let other = headers.contains_key(http::header::AUTHORIZATION);
             return Admission::Refused(if other { Refused::NoBearer } else { Refused::Missing });
         };
-        let found = match &self.tokens {
-            Some(tokens) if Tokens::is_token(&presented) => tokens.verify(&presented, now, many).await,
-            _ => self.find(&presented, now),
-        };
-        found.map_or_else(Admission::Refused, Admission::Key)
+        if let Some(tokens) = self.tokens.as_ref().filter(|_| Tokens::is_token(&presented)) {
+            return tokens.verify(&presented, now, many).await.map_or_else(Admission::Refused, Admission::Key);
+        }
+        match self.known(&presented, now) {
+            None => Admission::Refused(Refused::Wrong),
+            Some((key, Ok(()))) => Admission::Key(key),
+            Some((key, Err(why))) => Admission::Unusable(key, why),
+        }
     }
 
     /// The key of this secret: one hash, at most two looks into a map, one comparison in constant time.
@@ -83,14 +88,17 @@ impl KeyRing {
     /// # Errors
     /// There is none, or it may not be used now.
     pub fn find(&self, secret: &[u8], now: SystemTime) -> Result<Arc<Key>, Refused> {
+        let (key, usable) = self.known(secret, now).ok_or(Refused::Wrong)?;
+        usable.map(|()| key)
+    }
+
+    /// The key of this secret, and whether it may be used now.
+    fn known(&self, secret: &[u8], now: SystemTime) -> Option<(Arc<Key>, Result<(), Refused>)> {
         let hash = digest(secret);
         let configured = self.configured.find(&hash).map(|(key, until)| (key.clone(), until));
-        let found = configured.or_else(|| self.live.as_ref()?.find(&hash));
-        let (key, until) = found.ok_or(Refused::Wrong)?;
-        key.check(now)?;
-        match until {
-            Some(until) if seconds(now) >= until => Err(Refused::Expired),
-            Some(_) | None => Ok(key),
-        }
+        let (key, until) = configured.or_else(|| self.live.as_ref()?.find(&hash))?;
+        let is_over = until.is_some_and(|until| seconds(now) >= until);
+        let usable = key.check(now).and(if is_over { Err(Refused::Expired) } else { Ok(()) });
+        Some((key, usable))
     }
 }

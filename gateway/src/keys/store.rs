@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::by_hash::Digest;
 use super::since::Since;
 use super::{KeyError, bounds, seconds, time};
-use crate::config::{CacheScope, KeyConfig, ModelPattern, Right};
+use crate::config::{CacheScope, KeyConfig, ModelPattern, OnAbort, Right};
 use crate::limits::Rule;
 use crate::sqlite::{self, LATER, OpenError};
 
@@ -138,6 +138,10 @@ pub(super) struct Rights {
     allow: Vec<Right>,
     #[serde(default)]
     cache: CacheScope,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    priority: Option<u32>,
+    #[serde(default, skip_serializing_if = "OnAbort::is_usual")]
+    on_abort: OnAbort,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     limits: Vec<Value>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -307,6 +311,8 @@ impl Rights {
             owner: config.owner.clone(),
             allow: config.allow.clone(),
             cache: config.cache,
+            priority: config.priority,
+            on_abort: config.on_abort,
             limits: bounds::shown_limits(&config.rules),
             budget: bounds::shown_budgets(&config.rules),
             since: row.since.clone(),
@@ -339,6 +345,8 @@ impl Rights {
             expires: expires.map(time),
             rules,
             cache: self.cache,
+            priority: self.priority,
+            on_abort: self.on_abort,
             ..KeyConfig::default()
         })
     }

@@ -30,7 +30,7 @@ impl Limits {
         {
             return shared.admit(self, places, claim).await;
         }
-        self.enter(places, claim, Some(self.share()), self.now())
+        self.admit_without_store(places, claim).await
     }
 
     /// Counts an attempt at its target, and at the model to fall back on that the target answers for, unless the limits of one

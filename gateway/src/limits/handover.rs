@@ -2,14 +2,16 @@
 //!
 //! The process that takes over is given everything that was counted, and what requests under way have reserved
 //! ([`Limits::save`], [`Limits::load`]). While the process before it finishes those requests it tells what becomes of them
-//! ([`TellingTo`], [`Limits::hear`]), in sums, so that a message may come twice. Of a process that is gone nothing stays
-//! reserved ([`Limits::forget`]).
+//! ([`TellingTo`], [`Limits::hear`]), in sums, so that a message may come twice; and is told the same, for what it judges itself:
+//! attempts at targets. What else comes to it still, on old connections, it does not let in itself (`elsewhere`). Of a process
+//! that is gone nothing stays reserved ([`Limits::forget`]).
 //!
 //! With `[store]` every process tells the store itself what it books and reserves. The next one goes on under the name that the
 //! store knows ([`Limits::take_over`]), and what was booked is handed over all the same: whoever finds that the store has
 //! forgotten must know all that was told under that name.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -115,8 +117,16 @@ impl Limits {
 
     /// What has changed since it was told last.
     pub fn tell(&self, telling: &mut TellingTo) -> Vec<Told> {
+        self.tell_these(self.all(), telling)
+    }
+
+    pub(super) fn tell_these(
+        &self,
+        subjects: impl IntoIterator<Item = Arc<Subject>>,
+        telling: &mut TellingTo,
+    ) -> Vec<Told> {
         let mut changed = Vec::new();
-        for subject in self.all() {
+        for subject in subjects {
             let counts = self.is_counted_here(subject.kind);
             for meter in subject.meters().iter() {
                 let (place, sums) = (place(&subject, meter), sums(meter, counts));
@@ -129,7 +139,7 @@ impl Limits {
         changed
     }
 
-    /// Takes in what a process before this one tells; `heard` is what was known of it.
+    /// Takes in what another living process tells; `heard` is what was known of it.
     pub fn hear(&self, told: Vec<Told>, heard: &mut TellingTo) {
         let now = self.now();
         for Told { place, sums } in told {
@@ -170,7 +180,7 @@ impl Limits {
     }
 
     /// Whether no store does.
-    fn is_counted_here(&self, kind: Kind) -> bool {
+    pub(super) fn is_counted_here(&self, kind: Kind) -> bool {
         kind == Kind::Target || self.shared.get().is_none()
     }
 
@@ -212,7 +222,6 @@ fn sums(meter: &Meter, counts: bool) -> Sums {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::time::Duration;
 
     use super::super::shared::Instance;
@@ -244,7 +253,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn two_living_processes_allow_no_more_than_one() {
+    async fn what_is_settled_in_the_old_process_counts_in_the_new_one() {
         let old = limits();
         enter(&old, 10).await.unwrap().settle(Amounts { tokens: 30, cost: 0 });
         let stream = enter(&old, 50).await.unwrap();
@@ -258,16 +267,17 @@ mod tests {
         let other = enter(&new, 20).await.unwrap();
         assert!(enter(&new, 0).await.is_none(), "two at a time");
 
-        // One more comes on an old connection, and then all ends over there.
-        let late = enter(&old, 5).await;
-        new.hear(through_json(&old.tell(&mut telling)), &mut heard);
-        assert_eq!(used(&new), [(30, 75), (4, 0), (0, 3)]);
-        drop(late);
+        // The old one is told of it, too, and echoes nothing.
+        let (mut telling_back, mut heard_back) = (TellingTo::default(), TellingTo::default());
+        old.hear(through_json(&new.tell(&mut telling_back)), &mut heard_back);
+        assert_eq!(used(&old), [(30, 70), (3, 0), (0, 2)]);
+        assert!(old.tell(&mut telling).is_empty());
+
         stream.settle(Amounts { tokens: 40, cost: 0 });
         let told = old.tell(&mut telling);
         new.hear(through_json(&told), &mut heard);
         new.hear(told, &mut heard);
-        assert_eq!(used(&new), [(70, 20), (4, 0), (0, 1)]);
+        assert_eq!(used(&new), [(70, 20), (3, 0), (0, 1)]);
         assert!(old.tell(&mut telling).is_empty());
 
         // A third process takes over from the second.

@@ -68,7 +68,7 @@ impl Rule {
 }
 
 /// What a request is expected to use.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Amounts {
     /// Tokens, input and output together.
     pub tokens: u64,
@@ -100,7 +100,7 @@ impl Amounts {
 }
 
 /// What is asked of limits: to count a request, and room for what it is expected to use.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Claim {
     /// What it is expected to use.
     pub(super) amounts: Amounts,
@@ -154,7 +154,7 @@ pub(super) struct Meter {
     pub(super) reserved: u64,
     /// Requests whose bodies are on their way; only of [`What::Concurrent`].
     pub(super) uploads: u64,
-    /// How much of `reserved` is of processes that finish their streams before this one.
+    /// How much of `reserved` is held by another process: of requests that one before this finishes, or this one after it.
     pub(super) foreign: u64,
     /// All that this process ever booked, to tell the next one.
     pub(super) ever: u64,

@@ -18,6 +18,7 @@
 //! | `standing`, `status` | what clients are told of their limits; what metrics and the admin API tell |
 //! | `configure` | from the configuration to limits |
 //! | `restore`, `handover`, `shared` | what was counted before this process began, in the one before it, and in other instances |
+//! | `elsewhere` | who is let in once another process serves in this one's place |
 //! | `outputs`, `strangers` | how long answers are; who comes without a right key |
 //!
 //! Everything is counted exactly, in integers and under short locks. `pingora-limits` is not used for it: its estimators are
@@ -29,6 +30,7 @@
 
 mod admit;
 mod configure;
+mod elsewhere;
 mod handover;
 mod look;
 mod meter;
@@ -55,6 +57,7 @@ use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 
 pub use admit::Refusal;
+pub use elsewhere::{Answered, Asked, Change, Held, HeldFor, Questions, Said};
 pub use handover::{Saved, TellingTo, Told};
 pub use meter::{Amounts, Claim, Rule, What};
 pub use period::{NEVER, Period};
@@ -68,6 +71,7 @@ pub use subject::{Kind, MeterUsage, Preview, Refused, Subject};
 pub use upload::Upload;
 
 use crate::clock::Time;
+use elsewhere::Elsewhere;
 use registry::Registry;
 use shared::Shared;
 use wait::Queues;
@@ -89,6 +93,8 @@ pub struct Limits {
     /// The store's clock less ours, in milliseconds.
     offset: AtomicI64,
     shared: OnceLock<Arc<Shared>>,
+    /// The process that decides in this one's place.
+    elsewhere: ArcSwapOption<Elsewhere>,
     rejected: status::Rejections,
     /// What was used before this process began is not known yet.
     restoring: AtomicBool,
@@ -118,6 +124,7 @@ impl Limits {
             queues: Queues::default(),
             offset: AtomicI64::new(0),
             shared: OnceLock::new(),
+            elsewhere: ArcSwapOption::empty(),
             rejected: status::Rejections::default(),
             restoring: AtomicBool::new(false),
             began_anew: AtomicBool::new(false),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::elsewhere::{Change, HeldElsewhere};
 use super::meter::{Amounts, Claim, Meter, What};
 use super::subject::Place;
 use super::{Limits, Standing};
@@ -10,19 +11,35 @@ use super::{Limits, Standing};
 #[derive(Debug)]
 pub struct Reservation {
     limits: Arc<Limits>,
-    places: Vec<Place>,
-    claim: Claim,
+    pub(super) places: Vec<Place>,
+    pub(super) claim: Claim,
+    /// Nothing is counted here: another process holds it all.
+    elsewhere: Option<HeldElsewhere>,
     /// What the request was let in with, if this is of its amounts alone.
     first: Option<Box<Self>>,
     /// The request has ended, and what it has used is not known yet.
-    is_over: bool,
+    pub(super) is_over: bool,
     /// How the client stands with its limits, this request included.
     pub standing: Standing,
 }
 
 impl Reservation {
     pub(super) fn new(limits: Arc<Limits>, places: Vec<Place>, claim: Claim, standing: Standing) -> Self {
-        Self { limits, places, claim, first: None, is_over: false, standing }
+        Self { limits, places, claim, elsewhere: None, first: None, is_over: false, standing }
+    }
+
+    /// What another process holds.
+    pub(super) fn elsewhere(limits: Arc<Limits>, there: HeldElsewhere, claim: Claim, standing: Standing) -> Self {
+        let mut reservation = Self::new(limits, Vec::new(), claim, standing);
+        reservation.elsewhere = Some(there);
+        reservation
+    }
+
+    /// What is counted at `places` already.
+    pub(super) fn held(limits: Arc<Limits>, places: Vec<Place>, claim: Claim, is_over: bool) -> Self {
+        let mut reservation = Self::new(limits, places, claim, Standing::default());
+        reservation.is_over = is_over;
+        reservation
     }
 
     /// Holds from now on also what the request was let in with.
@@ -39,6 +56,7 @@ impl Reservation {
 
     /// It is none of those at the same time any more; what it has used is settled later.
     pub fn make_room(&mut self) {
+        self.tell(Change::MakeRoom);
         self.change(|meter, knows_it, _| {
             if knows_it && meter.rule.what == What::Concurrent {
                 meter.leave(self.claim.of(What::Concurrent));
@@ -51,6 +69,7 @@ impl Reservation {
     /// case. Its tokens count as expected, and leave with their windows; what it may cost stays reserved; and it is none of those
     /// at the same time any more.
     pub fn outlast(&mut self, beside: Amounts) {
+        self.tell(Change::Outlast(beside));
         self.change(|meter, knows_it, now| {
             let what = meter.rule.what;
             if knows_it && what != What::Cost {
@@ -67,9 +86,17 @@ impl Reservation {
     pub fn settle(mut self, used: Amounts) {
         self.leave(used);
         self.places.clear();
+        self.elsewhere = None;
+    }
+
+    fn tell(&self, change: Change) {
+        if let Some(there) = &self.elsewhere {
+            there.change(change);
+        }
     }
 
     fn leave(&self, used: Amounts) {
+        self.tell(Change::Settle(used));
         let counted = if self.is_over { Amounts { cost: 0, ..self.claim.amounts } } else { Amounts::default() };
         let used = used.minus(counted);
         self.change(|meter, knows_it, now| {

@@ -4,12 +4,14 @@
 use std::fmt::{self, Write};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use serde::{Deserialize, Serialize};
 
 use super::meter::{WHILE_OTHERS_RUN, What};
 use super::subject::{Kind, MeterUsage};
 
-/// How a request stands with the limits of its key and team: of several windows the one with the least room.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+/// How a request stands with the limits of its key and team: of several windows the one with the least room. How one stands that
+/// is refused by a limit on requests or tokens: with that one, whoever's it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Standing {
     requests: Option<Mark>,
     tokens: Option<Mark>,
@@ -18,12 +20,25 @@ pub struct Standing {
 }
 
 /// One limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Mark {
     limit: u64,
     remaining: u64,
     /// Milliseconds until nothing is counted.
     reset: u64,
+}
+
+impl Mark {
+    fn new(usage: &MeterUsage, limit: u64, last_end: Option<u64>, now: u64) -> Self {
+        let used = usage.booked.saturating_add(usage.reserved);
+        let reset = match last_end {
+            Some(end) => end.saturating_sub(now),
+            // Of requests under way.
+            None if used > 0 => WHILE_OTHERS_RUN,
+            None => 0,
+        };
+        Self { limit, remaining: limit.saturating_sub(used), reset }
+    }
 }
 
 /// Limit, what is left of it, and when all of it is there again.
@@ -45,29 +60,30 @@ impl Standing {
         if !matches!(kind, Kind::Key | Kind::Team) {
             return;
         }
-        let used = usage.booked.saturating_add(usage.reserved);
-        let place = match usage.rule.what {
-            What::Requests => &mut self.requests,
-            What::Tokens => &mut self.tokens,
-            What::Concurrent => return,
-            What::Cost => {
-                if usage.booked >= usage.rule.soft {
-                    #[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
-                    let part = usage.booked as f64 / limit as f64;
-                    self.budget = Some(self.budget.map_or(part, |most| most.max(part)));
-                }
-                return;
+        let mark = Mark::new(usage, limit, last_end, now);
+        if let Some(place) = self.place(usage.rule.what) {
+            if place.is_none_or(|other| mark.remaining < other.remaining) {
+                *place = Some(mark);
             }
-        };
-        let reset = match last_end {
-            Some(end) => end.saturating_sub(now),
-            // Of requests under way.
-            None if used > 0 => WHILE_OTHERS_RUN,
-            None => 0,
-        };
-        let mark = Mark { limit, remaining: limit.saturating_sub(used), reset };
-        if place.is_none_or(|other| mark.remaining < other.remaining) {
-            *place = Some(mark);
+        } else if usage.rule.what == What::Cost && usage.booked >= usage.rule.soft {
+            #[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
+            let part = usage.booked as f64 / limit as f64;
+            self.budget = Some(self.budget.map_or(part, |most| most.max(part)));
+        }
+    }
+
+    /// The limit that refuses the request.
+    pub(super) fn refuse(&mut self, usage: &MeterUsage, limit: u64, last_end: Option<u64>, now: u64) {
+        if let Some(place) = self.place(usage.rule.what) {
+            *place = Some(Mark::new(usage, limit, last_end, now));
+        }
+    }
+
+    fn place(&mut self, what: What) -> Option<&mut Option<Mark>> {
+        match what {
+            What::Requests => Some(&mut self.requests),
+            What::Tokens => Some(&mut self.tokens),
+            What::Concurrent | What::Cost => None,
         }
     }
 

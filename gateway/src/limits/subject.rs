@@ -135,15 +135,18 @@ impl Subject {
     }
 
     /// What is told a request that does not even find room to wait here; `None`: nothing limits it any more.
-    pub(super) fn refuses(self: &Arc<Self>, claim: Claim, now: u64, share: u64) -> Option<Refused> {
+    pub(super) fn refuses(self: &Arc<Self>, claim: Claim, now: u64, share: u64) -> Option<Box<Refusal>> {
         let mut meters = self.meters();
         let refusals = meters.iter_mut().filter(|meter| meter.in_force).map(|meter| {
             meter.advance(now);
             let until = meter.check(claim.of(meter.rule.what), now, share).err();
-            (until.unwrap_or(now.saturating_add(WHILE_OTHERS_RUN)), meter.rule, meter.is_held(share))
+            (until.unwrap_or(now.saturating_add(WHILE_OTHERS_RUN)), meter)
         });
-        let (until, rule, is_held) = refusals.max_by_key(|(until, ..)| *until)?;
-        Some(Refused { subject: self.clone(), rule, until, is_held })
+        let (until, meter) = refusals.max_by_key(|(until, _)| *until)?;
+        let mut standing = Standing::default();
+        standing.refuse(&meter.usage(), meter.limit(share), meter.last_end(), now);
+        let refused = Refused { subject: self.clone(), rule: meter.rule, until, is_held: meter.is_held(share) };
+        Some(Box::new(Refusal { refused, standing }))
     }
 
     /// The limits in force, with what is used of each.
@@ -260,11 +263,13 @@ pub(super) struct Entry<'a> {
     tell: &'a dyn Fn() -> bool,
     standing: Standing,
     refused: Option<Refused>,
+    /// The limit that refuses: what is used, how much it is here, and the end of what is booked.
+    refusing: Option<(MeterUsage, u64, Option<u64>)>,
 }
 
 impl<'a> Entry<'a> {
     pub(super) fn new(claim: Claim, now: u64, check: Option<u64>, tell: &'a dyn Fn() -> bool) -> Self {
-        Self { claim, now, check, tell, standing: Standing::default(), refused: None }
+        Self { claim, now, check, tell, standing: Standing::default(), refused: None, refusing: None }
     }
 
     /// Checks the request against all subjects, in the order of [`places`], and counts it at all of them, or, if one refuses
@@ -294,7 +299,10 @@ impl<'a> Entry<'a> {
 
     /// How it stands with its limits, or the one that refuses it.
     pub(super) fn verdict(self) -> Result<Standing, Box<Refusal>> {
-        let Self { standing, refused, .. } = self;
+        let Self { mut standing, refused, refusing, now, .. } = self;
+        if let Some((usage, limit, last_end)) = refusing {
+            standing.refuse(&usage, limit, last_end, now);
+        }
         refused.map_or(Ok(standing), |refused| Err(Box::new(Refusal { refused, standing })))
     }
 
@@ -306,6 +314,7 @@ impl<'a> Entry<'a> {
             if self.refused.as_ref().is_none_or(|other| other.until < until) {
                 let is_held = meter.is_held(share);
                 self.refused = Some(Refused { subject: subject.clone(), rule: meter.rule, until, is_held });
+                self.refusing = Some((meter.usage(), meter.limit(share), meter.last_end()));
             }
         }
     }

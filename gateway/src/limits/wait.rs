@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use super::meter::WHILE_OTHERS_RUN;
-use super::{Claim, Limits, NEVER, Refusal, Reservation, Standing, Subject};
+use super::{Claim, Limits, NEVER, Refusal, Reservation, Subject};
 
 /// The most that wait at one subject; others are refused at once.
 const MOST: usize = 1_000;
@@ -66,8 +66,8 @@ impl Limits {
         // Who comes while others wait must not overtake them.
         let busy = subjects.iter().find_map(|subject| self.queues.join_if_busy(subject, rank));
         let full = busy.as_ref().and_then(|joined| joined.as_ref().err());
-        if let Some(refused) = full.and_then(|Full(subject)| subject.refuses(claim, self.now(), self.share())) {
-            return Err(Box::new(Refusal { refused, standing: Standing::default() }));
+        if let Some(refusal) = full.and_then(|Full(subject)| subject.refuses(claim, self.now(), self.share())) {
+            return Err(refusal);
         }
         let mut waiter = match busy {
             Some(Ok(waiter)) => waiter,

@@ -15,6 +15,7 @@ use super::plugins::Run;
 use super::replay::Replay;
 use super::trace::Trace;
 use crate::config::Lossy;
+use crate::keys::Refused;
 use crate::proxy::account::Account;
 use crate::proxy::answer::under_way::UpstreamAnswer;
 use crate::proxy::attempt::Attempt;
@@ -48,6 +49,8 @@ pub struct Exchange {
     guessed_dialect: Dialect,
     /// Whose request it is; `None` also when no keys are configured.
     pub key: Option<Arc<Key>>,
+    /// Why it was not let in, and its key, if it has one that may not be used now.
+    pub not_let_in: Option<(Refused, Option<Arc<Key>>)>,
     /// The rule that decided its way.
     pub route: Option<Arc<Rule>>,
     /// Who gets a copy of it.
@@ -111,6 +114,7 @@ impl Exchange {
             path: None,
             guessed_dialect: Dialect::OpenAiChat,
             key: None,
+            not_let_in: None,
             route: None,
             mirror: None,
             request: None,

@@ -55,6 +55,11 @@ pub fn settle(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange)
     let trace_id = trace.as_ref().map_or_else(|| trace_id_of(&header.headers), |trace| Some(trace.id()));
     let dropped = dropped(exchange);
     let last = exchange.attempt();
+    let not_let_in = exchange.not_let_in.as_ref();
+    let unusable = not_let_in.and_then(|(_, key)| key.as_ref());
+    if let Some((why, _)) = not_let_in {
+        gateway.telemetry.metrics.not_let_in(why.reason());
+    }
     let finished = Finished {
         operation: exchange.operation().map_or("unknown", Operation::as_str),
         dialect: exchange.endpoint().map(|endpoint| endpoint.dialect.as_str()),
@@ -63,7 +68,7 @@ pub fn settle(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange)
         upstream_model: last.map(|attempt| &*attempt.target.model),
         response_model: seen.and_then(|seen| seen.model.as_deref()),
         status: exchange.status,
-        key: exchange.key.as_ref().map(|key| &*key.name),
+        key: exchange.key.as_ref().or(unusable).map(|key| &*key.name),
         fault: fault(exchange),
         finish,
         stream: exchange.wants_stream(),
@@ -88,6 +93,7 @@ pub fn settle(gateway: &Gateway, session: &mut Session, exchange: &mut Exchange)
         cache: exchange.cache_status().map(cached::Status::as_str),
         seams: exchange.resume.as_ref().map_or(0, |resume| resume.seams()),
         error: exchange.error.as_ref().map(|error| error.kind.as_str()),
+        refused: not_let_in.map(|(why, _)| why.reason()),
         tags: &tags,
         trace_id: trace_id.as_deref(),
         finished: &finished,

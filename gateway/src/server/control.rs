@@ -280,6 +280,12 @@ impl Control {
         self.handed_over.send_replace(true);
         let control = self.clone();
         self.on_a_thread("tell", move || control.keep_telling());
+        let control = self.clone();
+        self.on_a_thread("hear", move || {
+            if let Some(successor) = control.successor.get() {
+                successor.listen(&control.gateway.limits);
+            }
+        });
         Ok(upgraded)
     }
 
@@ -309,28 +315,30 @@ impl Control {
         }
     }
 
-    /// Tells the successor what becomes of the requests that are left here, until it or this process ends.
+    /// Tells the successor what becomes of the requests that are left here, and asks it about those that still come, until it or
+    /// this process ends.
     fn keep_telling(&self) {
-        loop {
-            let began = Instant::now();
-            if !self.tell_successor() {
-                return;
-            }
-            thread::sleep(TELL.max(20 * began.elapsed()));
+        let mut pause = Duration::ZERO;
+        while let Some(took) = self.tell_successor(pause) {
+            pause = TELL.max(20 * took);
         }
     }
 
-    /// Whether there is one that listens.
-    fn tell_successor(&self) -> bool {
-        let in_flight = u64::try_from(self.in_flight()).unwrap_or(0);
-        let Some(successor) = self.successor.get() else { return false };
-        match successor.tell(&self.gateway.limits, &self.gateway.continuity, in_flight) {
-            Ok(()) => true,
-            Err(error) => {
-                error!("process {} does not hear what is settled here: {error}", successor.who.pid);
-                false
-            }
-        }
+    /// Asks the successor, if there is one, what requests want to know `within` that time, and tells it how everything stands then,
+    /// which takes the time that comes back. `None`: nobody listens.
+    fn tell_successor(&self, within: Duration) -> Option<Duration> {
+        let successor = self.successor.get()?;
+        let Gateway { limits, continuity, .. } = &self.gateway;
+        let told = successor.ask(limits, within).and_then(|()| {
+            let began = Instant::now();
+            successor.tell(limits, continuity, u64::try_from(self.in_flight()).unwrap_or(0))?;
+            Ok(began.elapsed())
+        });
+        let failed = |error: &std::io::Error| {
+            error!("process {} does not hear what is settled here: {error}", successor.who.pid);
+            successor.ask_no_more();
+        };
+        told.inspect_err(failed).ok()
     }
 
     /// How long streams may go on.
@@ -365,7 +373,7 @@ impl Control {
 
     /// Writes what has to be written before the process ends. Blocks, some seconds at most.
     pub(super) fn close(&self) {
-        self.tell_successor();
+        self.tell_successor(Duration::ZERO);
         self.gateway.telemetry.flush(PATIENCE);
         if let Some(ledger) = &self.gateway.ledger
             && !ledger.close(DISK_PATIENCE)

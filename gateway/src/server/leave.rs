@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use pingora_core::server::{ExecutionPhase, ShutdownWatch};
 use pingora_core::services::background::BackgroundService;
 use tokio::sync::broadcast;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::control::Control;
 
@@ -19,6 +19,8 @@ const TICK: Duration = Duration::from_millis(50);
 const QUIET_TICKS: u32 = 10;
 /// How long what was ended may take to say so to its client.
 const LAST_WORDS: Duration = Duration::from_secs(6);
+/// How long the records of what was ended are waited for, whoever is in a hurry.
+const RECORDS: Duration = Duration::from_secs(1);
 
 /// Why a process leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +71,14 @@ impl Leave {
         }
         true
     }
+
+    /// Waits until nothing is in flight.
+    async fn settled(&self) {
+        let mut tick = tokio::time::interval(TICK);
+        while self.control.in_flight() > 0 {
+            tick.tick().await;
+        }
+    }
 }
 
 #[async_trait]
@@ -84,10 +94,14 @@ impl BackgroundService for Leave {
         if self.quiet(since, since + self.control.drain(), 0).await {
             info!("nothing is in flight any more: leaving");
         } else if self.control.in_flight() > 0 {
-            let heard = *self.control.haste().borrow();
+            // Who asked while the drain was ending has got what he wanted.
+            let heard = (*self.control.haste().borrow()).max(1);
             warn!("{} requests are still in flight and are ended", self.control.in_flight());
             self.control.end_exchanges();
-            self.quiet(since, Instant::now() + LAST_WORDS, heard).await;
+            if !self.quiet(since, Instant::now() + LAST_WORDS, heard).await {
+                // An exchange is recorded some moments after its client has got the end of it.
+                _ = timeout(RECORDS, self.settled()).await;
+            }
         }
         self.control.close();
         std::process::exit(0);

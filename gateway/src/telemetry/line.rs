@@ -45,6 +45,8 @@ pub struct Line<'a> {
     pub cache: Option<&'static str>,
     /// A short code of what went wrong, for instance `unknown_model`; never a message with content of the request.
     pub error: Option<&'a str>,
+    /// Why its key or token was not taken, if it was not: `unknown`, `expired` and so on.
+    pub refused: Option<&'static str>,
     /// What plugins noted.
     pub tags: &'a [Tag],
     /// Id of the trace, in hexadecimal.
@@ -127,6 +129,7 @@ impl Line<'_> {
         }
         line.maybe_text("cache", self.cache);
         line.maybe_text("error", self.error);
+        line.maybe_text("refused", self.refused);
         if !self.tags.is_empty() {
             let tag = |tag: &Tag| format!("{}.{}={}", tag.plugin, tag.name, tag.value);
             line.field("tags", &self.tags.iter().map(tag).collect::<Vec<_>>());

@@ -171,7 +171,11 @@ async fn teams_tags_models_and_everything_have_limits() {
         let request = Request::post("/v1/chat/completions", bodies::chat(model)).header("x-api-key", "sk");
         let mut statuses = Vec::new();
         for _ in 0..3 {
-            statuses.push(exchange(gateway.addr, &request).await.status);
+            let reply = exchange(gateway.addr, &request).await;
+            statuses.push(reply.status);
+            if reply.status == 429 && whose != "tag:gold" {
+                assert_eq!(reply.header("x-ratelimit-remaining-requests"), "0", "{whose}: {:?}", reply.headers);
+            }
             if whose == "tag:gold" {
                 gateway
                     .measured_when("gateway_reserved_cost", "subject=\"tag:gold\"", |reserved| reserved == 0.0)

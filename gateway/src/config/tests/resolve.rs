@@ -614,6 +614,21 @@ fn conditions_and_teams_that_no_key_has_are_doubtful() {
 }
 
 #[test]
+fn everything_together_may_have_limits_in_several_times() {
+    let text = "[providers.m]\nkind = 'mock'\n[limits]\nrequests = '600/min'\nconcurrent = 8\n";
+    let limits = |more: &str| {
+        let shown = |rule: &crate::limits::Rule| format!("{} {} {}", rule.what.as_str(), rule.limit, rule.period);
+        parse(&format!("{text}{more}")).config.limits.rules.iter().map(shown).collect::<Vec<_>>()
+    };
+    let one = limits("");
+    assert_eq!(one.len(), 2);
+    let more = "limits = [{ requests = '100000/day', tokens = '1000000/day' }, { tokens = '5000/s' }]";
+    let all = limits(more);
+    assert!(all.len() == 5 && one.iter().all(|own| all.contains(own)), "{all:?}");
+    assert_eq!(limits("[limits.limits]\nrequests = '9/s'").len(), 3, "one table, as elsewhere");
+}
+
+#[test]
 fn a_key_that_has_expired_is_doubtful() {
     let file = |end: &str| {
         let hash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";

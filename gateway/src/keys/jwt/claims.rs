@@ -40,7 +40,7 @@ pub(super) fn key(claims: &Map<String, Value>, names: &ClaimNames, template: &Ar
         allow: template.config().allow.clone(),
         expires: None,
         rules: Vec::new(),
-        priority: 0,
+        priority: None,
         on_abort: OnAbort::default(),
         cache: template.config().cache,
     };

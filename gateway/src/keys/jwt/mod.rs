@@ -2,7 +2,8 @@
 //!
 //! A token is told from a key by its form. Its `iss` names the issuer, whose public keys ([`KeySet`]) verify it; its claims,
 //! within the template key that they choose, make the [`Key`] that the exchange holds. What was verified is remembered by the token's
-//! hash until the token ends or the issuer's keys change. Whatever is wrong with a token, the client hears the same.
+//! hash until the token ends or the issuer's keys change. Whatever is wrong with a token, the client hears the same; the access log
+//! has the [`Flaw`].
 
 mod claims;
 mod jwks;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use jsonwebtoken::dangerous::insecure_decode_claims;
+use jsonwebtoken::errors::ErrorKind as Error;
 use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
 use parking_lot::Mutex;
 use quick_cache::sync::Cache;
@@ -23,7 +25,7 @@ pub use jwks::check_jwks;
 
 use super::by_hash::Digest;
 use super::secret::digest;
-use super::{Key, KeyRing, Many, Refused, seconds, time};
+use super::{Flaw, Key, KeyRing, Many, Refused, seconds, time};
 use crate::config::{ClaimNames, IssuerConfig, JwksConfig, TemplateConfig};
 use crate::credentials::Client;
 use jwks::{KeySet, PublicKeys};
@@ -73,10 +75,10 @@ impl Issuer {
     }
 
     /// The key that a token with these claims, which are verified, stands for.
-    fn key(&self, claims: &Map<String, Value>) -> Option<Arc<Key>> {
+    fn key(&self, claims: &Map<String, Value>) -> Result<Arc<Key>, Flaw> {
         let fits = |(name, value): &(String, String)| claims::has(claims, name, value);
-        let template = self.templates.iter().find(|template| template.claim.as_ref().is_none_or(fits))?;
-        claims::key(claims, &self.claims, &template.key)
+        let template = self.templates.iter().find(|template| template.claim.as_ref().is_none_or(fits));
+        claims::key(claims, &self.claims, &template.ok_or(Flaw::Template)?.key).ok_or(Flaw::Claims)
     }
 
     /// A token of this issuer, whose audience is among those that the token names.
@@ -89,7 +91,8 @@ impl Issuer {
         now: SystemTime,
     ) -> Result<Verified, Refused> {
         let by = self.keys.with(kid).await.ok_or(Refused::Unverifiable)?;
-        let key = by.find(kid, alg).ok_or(Refused::Wrong)?;
+        let flaw = if by.has(kid) { Flaw::Algorithm } else { Flaw::KeyId };
+        let key = by.find(kid, alg).ok_or(Refused::Token(flaw))?;
 
         let mut validation = Validation::new(alg);
         validation.set_required_spec_claims(&["exp", "iss", "aud"]);
@@ -97,20 +100,36 @@ impl Issuer {
         validation.set_audience(&[&self.audience]);
         // By our own time, below.
         validation.validate_exp = false;
-        let claims = decode::<Map<String, Value>>(token, key, &validation).map_err(|_| Refused::Wrong)?.claims;
+        let decoded = decode::<Map<String, Value>>(token, key, &validation);
+        let claims = decoded.map_err(|error| Refused::Token(flaw_of(error.kind())))?.claims;
 
-        let date = |claim: &Value| {
-            claim.as_f64().filter(|date| *date >= 0.0).map(|date| date.round() as u64).ok_or(Refused::Wrong)
-        };
-        let end = claims.get("exp").map_or(Err(Refused::Wrong), date)?.saturating_add(LEEWAY.as_secs());
+        let wrong = Refused::Token(Flaw::Claims);
+        let date =
+            |claim: &Value| claim.as_f64().filter(|date| *date >= 0.0).map(|date| date.round() as u64).ok_or(wrong);
+        let end = claims.get("exp").map_or(Err(wrong), date)?.saturating_add(LEEWAY.as_secs());
         let begin = claims.get("nbf").map_or(Ok(0), date)?.saturating_sub(LEEWAY.as_secs());
-        if !(begin..end).contains(&seconds(now)) {
-            return Err(Refused::Wrong);
+        if seconds(now) < begin {
+            return Err(Refused::Token(Flaw::NotYet));
         }
-        let key = self.key(&claims).ok_or(Refused::Wrong)?;
-        key.check(now).map_err(|_| Refused::Wrong)?;
+        if seconds(now) >= end {
+            return Err(Refused::Token(Flaw::Expired));
+        }
+        let key = self.key(&claims).map_err(Refused::Token)?;
+        key.check(now).map_err(|_| Refused::Token(Flaw::Template))?;
         // A token for ever is one until the year 9999.
         Ok(Verified { key, until: time(end), by, issuer: self.keys.clone() })
+    }
+}
+
+/// What the library found wrong.
+const fn flaw_of(error: &Error) -> Flaw {
+    match error {
+        Error::InvalidSignature => Flaw::Signature,
+        Error::InvalidIssuer => Flaw::Issuer,
+        Error::InvalidAudience => Flaw::Audience,
+        Error::InvalidAlgorithm | Error::InvalidAlgorithmName | Error::MissingAlgorithm => Flaw::Algorithm,
+        Error::MissingRequiredClaim(_) | Error::InvalidClaimFormat(_) | Error::Json(_) => Flaw::Claims,
+        _ => Flaw::Form,
     }
 }
 
@@ -152,8 +171,9 @@ impl Tokens {
     /// # Errors
     /// The token does not hold now.
     pub async fn verify(&self, token: &[u8], now: SystemTime, many: Many<'_>) -> Result<Arc<Key>, Refused> {
+        let flawed = Refused::Token;
         if token.len() > LONGEST {
-            return Err(Refused::Wrong);
+            return Err(flawed(Flaw::Form));
         }
         let hash = digest(token);
         if let Some(verified) = self.verified.get(&hash)
@@ -161,33 +181,37 @@ impl Tokens {
         {
             if now >= verified.until {
                 self.verified.remove(&hash);
-                return Err(Refused::Wrong);
+                return Err(flawed(Flaw::Expired));
             }
-            verified.key.check(now).map_err(|_| Refused::Wrong)?;
+            verified.key.check(now).map_err(|_| flawed(Flaw::Template))?;
             return Ok(verified.key);
         }
         if many() {
             return Err(Refused::Many);
         }
-        let header = decode_header(token).map_err(|_| Refused::Wrong)?;
+        let header = decode_header(token).map_err(|_| flawed(Flaw::Form))?;
         // Extensions that must be understood are not (RFC 7515 §4.1.11).
-        let kid = header.kid.as_deref().filter(|_| header.crit.is_none()).ok_or(Refused::Wrong)?;
-        let claimed: Claimed = insecure_decode_claims(token).map_err(|_| Refused::Wrong)?;
+        if header.crit.is_some() {
+            return Err(flawed(Flaw::Form));
+        }
+        let kid = header.kid.as_deref().ok_or(flawed(Flaw::KeyId))?;
+        let claimed: Claimed = insecure_decode_claims(token).map_err(|_| flawed(Flaw::Claims))?;
         let is_for = |issuer: &&Issuer| match &claimed.aud {
             Value::Array(audiences) => audiences.iter().any(|audience| *audience == issuer.audience),
             audience => *audience == issuer.audience,
         };
-        let mut refused = Refused::Wrong;
-        for issuer in self.issuers.get(&claimed.iss).into_iter().flatten().filter(is_for) {
+        let issuers = self.issuers.get(&claimed.iss).ok_or(flawed(Flaw::Issuer))?;
+        let mut refused = flawed(Flaw::Audience);
+        for issuer in issuers.iter().filter(is_for) {
             match issuer.verify(token, kid, header.alg, &claimed.iss, now).await {
                 Ok(verified) => {
                     let key = verified.key.clone();
                     self.verified.insert(hash, verified);
                     return Ok(key);
                 }
-                // It may be for another audience, too.
-                Err(Refused::Wrong) => {}
-                Err(other) => refused = other,
+                // It may be for another audience, too. That it cannot be told is told.
+                Err(why) if refused != Refused::Unverifiable => refused = why,
+                Err(_) => {}
             }
         }
         Err(refused)

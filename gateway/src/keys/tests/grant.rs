@@ -1,11 +1,12 @@
 //! No key gives more than it has.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
 use wildmatch::WildMatchPattern;
 
-use crate::config::{CacheScope, KeyConfig, ModelPattern, Right};
+use crate::config::{CacheScope, KeyConfig, ModelPattern, OnAbort, Right};
 use crate::keys::grant::grant;
 use crate::keys::*;
 
@@ -126,4 +127,33 @@ proptest! {
             prop_assert!(WildMatchPattern::<'*', '\0'>::new(&own).matches(&name), "{own} {wanted} {name}");
         }
     }
+}
+
+#[test]
+fn who_is_made_waits_no_less_than_its_maker_and_reads_answers_to_their_end_as_it_does() {
+    let maker = |priority, on_abort| {
+        Arc::new(Key::new(KeyConfig { priority, on_abort, allow: vec![Right::Keys], ..KeyConfig::default() }))
+    };
+    let made = |body: &str, maker: &Arc<Key>| {
+        let new = NewKey::parse(body.as_bytes(), SystemTime::now()).unwrap();
+        let key = Key::within(grant(new, Some(maker))?, Some(maker.clone()), true);
+        Ok::<_, KeyError>((key.priority(), key.on_abort()))
+    };
+    let (plain, high) = (maker(None, OnAbort::Cancel), maker(Some(5), OnAbort::Drain));
+    assert_eq!(made(r#"{"name":"a"}"#, &plain), Ok((0, OnAbort::Cancel)));
+    assert_eq!(made(r#"{"name":"a","on_abort":"drain"}"#, &plain), Ok((0, OnAbort::Drain)));
+    assert_eq!(made(r#"{"name":"a"}"#, &high), Ok((5, OnAbort::Drain)));
+    assert_eq!(made(r#"{"name":"a","priority":3}"#, &high), Ok((3, OnAbort::Drain)));
+    let beyond = |body, maker| match made(body, maker) {
+        Err(KeyError::Beyond { field, .. }) => field,
+        other => panic!("{body}: {other:?}"),
+    };
+    assert_eq!(beyond(r#"{"name":"a","priority":1}"#, &plain), "priority");
+    assert_eq!(beyond(r#"{"name":"a","priority":6}"#, &high), "priority");
+    assert_eq!(beyond(r#"{"name":"a","on_abort":"cancel"}"#, &high), "on_abort");
+    let of_master = NewKey::parse(br#"{"name":"a","priority":9,"on_abort":"drain"}"#, SystemTime::now()).unwrap();
+    let of_master = grant(of_master, None).unwrap();
+    assert_eq!((of_master.priority, of_master.on_abort), (Some(9), OnAbort::Drain));
+    assert!(NewKey::parse(br#"{"name":"a","priority":-1}"#, SystemTime::now()).is_err());
+    assert!(NewKey::parse(br#"{"name":"a","on_abort":"stop"}"#, SystemTime::now()).is_err());
 }

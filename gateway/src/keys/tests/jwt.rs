@@ -111,7 +111,7 @@ async fn curves_hold() {
     }
     assert_eq!(
         tokens.verify(p256.token("b", &claims()).as_bytes(), SystemTime::now(), &|| false).await.unwrap_err(),
-        Refused::Wrong
+        Refused::Token(Flaw::Algorithm)
     );
 }
 
@@ -127,19 +127,25 @@ async fn a_token_holds_between_its_dates_by_the_time_that_is_handed_in() {
     let token = dated(5_000_000_000_u64.into());
     // Not the same when it is known already: who remembers it, and who sees it for the first time.
     let remembers = tokens(&[curve.jwk("a")], ClaimNames::default());
-    for (now, holds) in [(4_999_999_969, false), (4_999_999_970, true), (5_000_000_629, true), (5_000_000_630, false)] {
+    for (now, flaw) in [
+        (4_999_999_969, Some(Flaw::NotYet)),
+        (4_999_999_970, None),
+        (5_000_000_629, None),
+        (5_000_000_630, Some(Flaw::Expired)),
+    ] {
         let new = tokens(&[curve.jwk("a")], ClaimNames::default());
         for tokens in [&new, &remembers] {
             let verified = tokens.verify(token.as_bytes(), at(now), &|| false).await;
-            assert_eq!(verified.err(), (!holds).then_some(Refused::Wrong), "{now}");
+            assert_eq!(verified.err(), flaw.map(Refused::Token), "{now}");
         }
     }
     for nbf in [json!(0), json!(1.5), json!(4_999_999_999.6)] {
         assert!(remembers.verify(dated(nbf).as_bytes(), at(5_000_000_000), &|| false).await.is_ok());
     }
-    for nbf in [json!("0"), json!(null), json!(-1), json!([]), json!(1e30)] {
+    let wrong = [json!("0"), json!(null), json!(-1), json!([])].map(|nbf| (nbf, Flaw::Claims));
+    for (nbf, flaw) in wrong.into_iter().chain([(json!(1e30), Flaw::NotYet)]) {
         let verified = remembers.verify(dated(nbf.clone()).as_bytes(), at(5_000_000_000), &|| false).await;
-        assert_eq!(verified.err(), Some(Refused::Wrong), "{nbf}");
+        assert_eq!(verified.err(), Some(Refused::Token(flaw)), "{nbf}");
     }
 }
 
@@ -159,7 +165,9 @@ async fn a_template_whose_time_is_over_says_no_more_than_any_other_token() {
     let remembers = tokens();
     assert!(remembers.verify(token.as_bytes(), SystemTime::now(), &|| false).await.is_ok());
     for tokens in [remembers, tokens()] {
-        assert_eq!(tokens.verify(token.as_bytes(), over, &|| false).await.unwrap_err(), Refused::Wrong);
+        let refused = tokens.verify(token.as_bytes(), over, &|| false).await.unwrap_err();
+        assert_eq!(refused, Refused::Token(Flaw::Template));
+        assert_eq!(refused.message(), Refused::Wrong.message());
     }
 }
 
@@ -243,7 +251,7 @@ async fn claims_make_the_key_within_its_template() {
     ] {
         assert_eq!(
             tokens.verify(with(bad.clone()).as_bytes(), SystemTime::now(), &|| false).await.unwrap_err(),
-            Refused::Wrong,
+            Refused::Token(Flaw::Claims),
             "{bad}"
         );
     }
@@ -271,35 +279,35 @@ async fn claims_choose_the_template_and_so_does_the_audience() {
     let keys = ["admins", "research", "staff"].map(|name| KeyConfig { name: name.to_owned(), ..KeyConfig::default() });
     let tokens = Tokens::new(&issuers, &KeyRing::new(&keys), &KeySets::new(super::client())).unwrap();
     for (more, name) in [
-        (json!({}), Some("staff/ada")),
-        (json!({ "scope": "read research" }), Some("research/ada")),
-        (json!({ "scope": "research", "realm": { "roles": ["a", "ai admin"] } }), Some("admins/ada")),
+        (json!({}), Ok("staff/ada")),
+        (json!({ "scope": "read research" }), Ok("research/ada")),
+        (json!({ "scope": "research", "realm": { "roles": ["a", "ai admin"] } }), Ok("admins/ada")),
         // One text with a space is not two words of which the first says it.
-        (json!({ "realm": { "roles": ["ai", "admin"] } }), Some("staff/ada")),
-        (json!({ "scope": "researcher", "realm": { "roles": { "ai admin": true } } }), Some("staff/ada")),
-        (json!({ "scope": ["research"], "aud": ["x", "gateway"] }), Some("research/ada")),
-        (json!({ "aud": "other", "dept": "Research and Development" }), Some("research/ada")),
-        (json!({ "aud": "other", "dept": "Research" }), None),
-        (json!({ "aud": "other", "scope": "research" }), None),
+        (json!({ "realm": { "roles": ["ai", "admin"] } }), Ok("staff/ada")),
+        (json!({ "scope": "researcher", "realm": { "roles": { "ai admin": true } } }), Ok("staff/ada")),
+        (json!({ "scope": ["research"], "aud": ["x", "gateway"] }), Ok("research/ada")),
+        (json!({ "aud": "other", "dept": "Research and Development" }), Ok("research/ada")),
+        (json!({ "aud": "other", "dept": "Research" }), Err(Flaw::Template)),
+        (json!({ "aud": "other", "scope": "research" }), Err(Flaw::Template)),
         // For two applications: the first in the file that has a key for it.
-        (json!({ "aud": ["other", "gateway"], "dept": "Research and Development" }), Some("staff/ada")),
-        (json!({ "aud": ["last", "other"] }), Some("staff/ada")),
-        (json!({ "aud": ["last", "other"], "dept": "Research and Development" }), Some("research/ada")),
-        (json!({ "aud": ["gateway-2", "gateway"] }), Some("staff/ada")),
-        (json!({ "aud": "gateway-2" }), None),
-        (json!({ "aud": "last", "staff": "true" }), Some("admins/ada")),
-        (json!({ "aud": "last", "staff": true }), Some("admins/ada")),
-        (json!({ "aud": "last", "staff": [1, true] }), Some("admins/ada")),
-        (json!({ "aud": "last", "level": 5 }), Some("research/ada")),
-        (json!({ "aud": "last", "level": 50, "staff": false }), Some("staff/ada")),
-        (json!({ "aud": "none" }), None),
-        (json!({ "aud": 5 }), None),
-        (json!({ "aud": null }), None),
+        (json!({ "aud": ["other", "gateway"], "dept": "Research and Development" }), Ok("staff/ada")),
+        (json!({ "aud": ["last", "other"] }), Ok("staff/ada")),
+        (json!({ "aud": ["last", "other"], "dept": "Research and Development" }), Ok("research/ada")),
+        (json!({ "aud": ["gateway-2", "gateway"] }), Ok("staff/ada")),
+        (json!({ "aud": "gateway-2" }), Err(Flaw::Signature)),
+        (json!({ "aud": "last", "staff": "true" }), Ok("admins/ada")),
+        (json!({ "aud": "last", "staff": true }), Ok("admins/ada")),
+        (json!({ "aud": "last", "staff": [1, true] }), Ok("admins/ada")),
+        (json!({ "aud": "last", "level": 5 }), Ok("research/ada")),
+        (json!({ "aud": "last", "level": 50, "staff": false }), Ok("staff/ada")),
+        (json!({ "aud": "none" }), Err(Flaw::Audience)),
+        (json!({ "aud": 5 }), Err(Flaw::Audience)),
+        (json!({ "aud": null }), Err(Flaw::Audience)),
     ] {
         let mut claims = claims();
         claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let verified = tokens.verify(curve.token("a", &claims).as_bytes(), SystemTime::now(), &|| false).await;
-        assert_eq!(verified.map(|key| key.name.to_string()), name.map(str::to_owned).ok_or(Refused::Wrong), "{more}");
+        assert_eq!(verified.map(|key| key.name.to_string()), name.map(str::to_owned).map_err(Refused::Token), "{more}");
     }
 }
 

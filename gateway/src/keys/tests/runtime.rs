@@ -63,6 +63,18 @@ impl Bench {
 }
 
 #[test]
+fn its_priority_and_what_becomes_of_its_answers_outlive_the_process() {
+    let bench = Bench::new();
+    let body = br#"{"name":"bot","priority":7,"on_abort":"drain"}"#;
+    let (listed, secret) = bench.keys.create(NewKey::parse(body, SystemTime::now()).unwrap(), &Maker::Master).unwrap();
+    let shown = serde_json::to_value(&listed).unwrap();
+    assert_eq!((&shown["priority"], &shown["on_abort"]), (&7.into(), &"drain".into()));
+    let bench = bench.restarted(&[lead()]);
+    let key = bench.ring.find(secret.as_bytes(), SystemTime::now()).unwrap();
+    assert_eq!((key.priority(), key.on_abort()), (7, crate::config::OnAbort::Drain));
+}
+
+#[test]
 fn a_key_lives_until_it_is_deleted() {
     let bench = Bench::new();
     let secret = bench.make("bot", &Maker::Master).unwrap();

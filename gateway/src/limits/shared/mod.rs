@@ -164,12 +164,12 @@ impl Shared {
         let now = limits.now();
         let asked = rules_of(&places);
         let Some(answer) = self.answer(epoch, &asked, claim, now).await else {
-            return limits.enter(places, claim, Some(limits.share()), limits.now());
+            return limits.admit_without_store(places, claim).await;
         };
         let mut standing = Standing::default();
         let refused_by = answer.first().and_then(|number| usize::try_from(number.checked_sub(1)?).ok());
         let until = answer.get(1).copied().unwrap_or(now);
-        let mut refused = None;
+        let (mut refused, mut refusing) = (None, None);
         for (place, ((subject, rule), state)) in
             asked.iter().zip(answer.get(2..).unwrap_or_default().chunks(3)).enumerate()
         {
@@ -180,8 +180,12 @@ impl Shared {
                 super::warn(subject, rule);
             }
             if refused_by == Some(place) {
+                refusing = Some((usage, (last_end > 0).then_some(last_end)));
                 refused = Some(Refused { subject: subject.clone(), rule: *rule, until, is_held: booked < rule.limit });
             }
+        }
+        if let Some((usage, last_end)) = refusing {
+            standing.refuse(&usage, usage.rule.limit, last_end, now);
         }
         if let Some(refused) = refused {
             return Err(Box::new(Refusal { refused, standing }));

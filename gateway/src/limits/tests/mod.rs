@@ -289,6 +289,26 @@ fn a_store_is_told_until_when_it_counts() {
     assert_eq!(meter.take_unsent(T + 200_000), [(ends(T + 200_000), 50)]);
 }
 
+/// A client that keeps to the headers comes back when the limit has room that was in its way.
+#[test]
+fn who_is_refused_is_told_of_the_limit_that_refuses_whoevers_it_is() {
+    let (limits, bot) = limits(&[rule(What::Requests, Period::Day, 1_000), rule(What::Tokens, Period::Day, 1_000)]);
+    let model = limits.set(Kind::Model, "m", &[rule(What::Requests, Period::Sliding(60_000), 2)]);
+    let told = |standing: Standing| {
+        let mut headers = HeaderMap::new();
+        standing.tell(&mut headers);
+        ["limit", "remaining"].map(|of| headers[format!("x-ratelimit-{of}-requests")].to_str().unwrap().to_owned())
+    };
+    let _first = admit(&limits, &[&bot, &model], amounts(1, 0), T).unwrap();
+    let second = admit(&limits, &[&bot, &model], amounts(1, 0), T).unwrap();
+    assert_eq!(told(second.standing), ["1000", "998"]);
+    let refusal = admit(&limits, &[&bot, &model], amounts(1, 0), T).unwrap_err();
+    assert_eq!(refusal.refused.subject, model);
+    assert_eq!(told(refusal.standing), ["2", "0"]);
+    let tokens = admit(&limits, &[&bot], amounts(999, 0), T).unwrap_err();
+    assert_eq!((tokens.refused.rule.what, told(tokens.standing)), (What::Tokens, ["1000", "998"].map(str::to_owned)));
+}
+
 #[test]
 fn what_only_requests_under_way_use_is_reset_soon() {
     let (limits, bot) = limits(&[rule(What::Tokens, Period::Day, 100)]);

@@ -110,7 +110,9 @@ impl Offline<'_> {
             (None, Admission::Refused(Refused::Missing)) => {
                 return Err(unknown("say whose request it is, with --key NAME".to_owned()));
             }
-            (None, Admission::Refused(why)) => return Err(unknown(why.message().to_owned())),
+            (None, Admission::Refused(why) | Admission::Unusable(_, why)) => {
+                return Err(unknown(why.message().to_owned()));
+            }
         };
         exchange.key = key;
         Ok(())

@@ -98,15 +98,20 @@ fn endpoint_error(error: &EndpointError) -> Refusal {
 pub async fn admit(header: &RequestHeader, address: Option<IpAddr>, exchange: &mut Exchange) -> Result<(), Refusal> {
     let strangers = exchange.snapshot.limits.strangers().zip(address);
     let many = || strangers.as_ref().is_some_and(|(strangers, address)| strangers.are_many(*address));
-    match exchange.snapshot.keys.admit(&header.headers, header.uri.query(), exchange.at, &many).await {
-        Admission::Open => Ok(()),
+    let (why, key) = match exchange.snapshot.keys.admit(&header.headers, header.uri.query(), exchange.at, &many).await {
+        Admission::Open => return Ok(()),
         Admission::Key(key) => {
             exchange.key = Some(key);
-            Ok(())
+            return Ok(());
         }
-        Admission::Refused(why @ Refused::Unverifiable) => Err(Refusal::busy(why.message())),
-        Admission::Refused(why @ Refused::Page) => Err(ApiError::new(ErrorKind::Forbidden, why.message()).into()),
-        Admission::Refused(why) => match strangers {
+        Admission::Unusable(key, why) => (why, Some(key)),
+        Admission::Refused(why) => (why, None),
+    };
+    exchange.not_let_in = Some((why, key));
+    match why {
+        Refused::Unverifiable => Err(Refusal::busy(why.message())),
+        Refused::Page => Err(ApiError::new(ErrorKind::Forbidden, why.message()).into()),
+        _ => match strangers {
             Some((strangers, address)) if strangers.count(address) => {
                 let error = ApiError::new(ErrorKind::KeyRateLimited, Refused::Many.message());
                 let wait = ("retry-after", HeaderValue::from(strangers.rate().per.as_secs()));

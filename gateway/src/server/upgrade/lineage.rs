@@ -1,6 +1,7 @@
 //! The processes before this one that finish their streams still. Each tells over its channel what becomes of what it had
-//! reserved, who keeps the answers that it still gives, and how many requests it has, until it ends; a thread listens to each. If this process is followed on itself while
-//! they live, its successor gets their channels.
+//! reserved, who keeps the answers that it still gives, and how many requests it has, until it ends; and it asks whether the
+//! requests that still come to it may be let in. A thread listens to each. If this process is followed on itself while they live,
+//! its successor gets their channels.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -14,9 +15,9 @@ use parking_lot::{Mutex, MutexGuard};
 use prometheus_client::metrics::gauge::Gauge;
 
 use super::channel::Channel;
-use super::message::{Identity, Message};
+use super::message::{Identity, Message, batches};
 use crate::continuity::Continuity;
-use crate::limits::{Limits, TellingTo};
+use crate::limits::{Held, HeldFor, Limits, TellingTo};
 
 /// How soon a listener notices that it is to stop.
 const LOOK: Duration = Duration::from_millis(200);
@@ -54,6 +55,9 @@ struct Heard {
     since: Instant,
     channel: Channel,
     told: Mutex<TellingTo>,
+    /// What it has been told.
+    telling: Mutex<TellingTo>,
+    held: Mutex<HeldFor>,
     in_flight: AtomicU64,
     /// The listener is to stop between two messages.
     stop: AtomicBool,
@@ -66,13 +70,17 @@ impl Lineage {
         Self { limits, continuity, living, lines: Mutex::default() }
     }
 
-    /// Begins to listen to a process, of which `told` is known.
-    pub fn follow(&self, who: Identity, channel: Channel, told: TellingTo) {
+    /// Begins to listen to a process, of which `told` is known, and for whose requests so much is held.
+    pub fn follow(&self, who: Identity, channel: Channel, told: TellingTo, held: Vec<Held>) {
+        let mut held_for = HeldFor::default();
+        held_for.take(&self.limits, held);
         let heard = Arc::new(Heard {
             who,
             since: Instant::now(),
             channel,
             told: Mutex::new(told),
+            telling: Mutex::default(),
+            held: Mutex::new(held_for),
             in_flight: AtomicU64::new(0),
             stop: AtomicBool::new(false),
             ended: AtomicBool::new(false),
@@ -108,13 +116,14 @@ impl Lineage {
                 // It never panics.
                 _ = listener.join();
             }
-            let Heard { who, channel, told, ended, .. } = &*line.heard;
+            let Heard { who, channel, told, held, ended, .. } = &*line.heard;
             if ended.load(Ordering::Acquire) {
                 continue;
             }
             to.send_socket(&Message::Predecessor { who: who.clone() }, channel.duplicate()?.as_fd())?;
             let told = told.lock().all();
             to.send_list(told, |told| Message::Told { pid: who.pid, told })?;
+            to.send_list(held.lock().give(), |held| Message::Holds { pid: who.pid, held })?;
         }
         Ok(())
     }
@@ -122,6 +131,7 @@ impl Lineage {
     /// Goes on listening: nobody took over.
     pub fn resume(&self) {
         for line in self.lines().iter_mut().filter(|line| line.listener.is_none()) {
+            line.heard.held.lock().keep();
             line.heard.stop.store(false, Ordering::Release);
             line.listener = self.listen(line.heard.clone());
         }
@@ -153,23 +163,44 @@ impl Lineage {
 
 impl Heard {
     /// Listens until the process ends, or nobody wants it any more. Whether it ended.
-    fn listen(&self, limits: &Limits, continuity: &Continuity) -> bool {
+    fn listen(&self, limits: &Arc<Limits>, continuity: &Continuity) -> bool {
         while !self.stop.load(Ordering::Acquire) {
             match self.channel.receive(Some(LOOK)) {
                 Ok(Some((Message::Told { told, .. }, _))) => {
                     limits.hear(told, &mut self.told.lock());
                 }
                 Ok(Some((Message::Kept { answers }, _))) => continuity.remember_answers(answers),
-                Ok(Some((Message::InFlight { count }, _))) => self.in_flight.store(count, Ordering::Relaxed),
+                Ok(Some((Message::Asks { asked }, _))) => {
+                    let answered = limits.answer(asked, &mut self.held.lock());
+                    self.say(&Message::Answers { answered });
+                }
+                Ok(Some((Message::Changes { id, change }, _))) => self.held.lock().change(id, change),
+                Ok(Some((Message::InFlight { count }, _))) => {
+                    self.in_flight.store(count, Ordering::Relaxed);
+                    self.tell(limits);
+                }
                 Ok(Some(_)) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Ok(None) | Err(_) => {
                     limits.forget(&mut self.told.lock());
+                    *self.held.lock() = HeldFor::default();
                     self.ended.store(true, Ordering::Release);
                     return true;
                 }
             }
         }
         false
+    }
+    /// Tells it what has been booked and reserved here.
+    fn tell(&self, limits: &Limits) {
+        let pid = std::process::id();
+        for told in batches(limits.tell(&mut self.telling.lock())).unwrap_or_default() {
+            self.say(&Message::Told { pid, told });
+        }
+    }
+
+    fn say(&self, message: &Message) {
+        // If it is gone the next look says so.
+        _ = self.channel.send(message);
     }
 }

@@ -92,6 +92,30 @@ pub enum Message {
         /// Of some limits.
         told: Vec<limits::Told>,
     },
+    /// From a process that finishes its streams: a request on an old connection wants to be let in.
+    Asks {
+        /// Which one.
+        asked: limits::Asked,
+    },
+    /// To that process.
+    Answers {
+        /// Whether it is.
+        answered: limits::Answered,
+    },
+    /// From that process, of a request that was.
+    Changes {
+        /// Which one.
+        id: u64,
+        /// What becomes of it.
+        change: limits::Change,
+    },
+    /// To the new process: what is held for requests of one that finishes its streams.
+    Holds {
+        /// Which one.
+        pid: u32,
+        /// Some of it.
+        held: Vec<limits::Held>,
+    },
     /// From the new process: it has built what its configuration says, and can take over.
     Prepared {
         /// Who it is.

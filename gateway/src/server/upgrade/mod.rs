@@ -31,7 +31,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::sockets::Listening;
 use crate::continuity::Continuity;
-use crate::limits::{Limits, TellingTo};
+use crate::limits::{Limits, Questions, Said, TellingTo};
 use message::Message;
 
 /// Tells a new process that its standard input is a channel, and what to do: [`START`] or [`TAKE_OVER`].
@@ -129,6 +129,7 @@ pub struct Successor {
     pub who: Identity,
     channel: Channel,
     telling: Mutex<TellingTo>,
+    questions: Questions,
 }
 
 /// Starts successors.
@@ -153,7 +154,7 @@ impl Upgrader {
     pub fn upgrade(
         &self,
         limit: Duration,
-        hand_over: impl FnOnce(&Channel) -> Result<TellingTo, UpgradeError>,
+        hand_over: impl FnOnce(&Channel) -> Result<(TellingTo, Questions), UpgradeError>,
     ) -> Result<Successor, UpgradeError> {
         let sockets = self.sockets.try_lock().ok_or(UpgradeError::Busy)?;
         let end = Instant::now() + limit;
@@ -176,9 +177,9 @@ impl Upgrader {
             conversation.hold(&sockets, hand_over)
         });
         match held {
-            Ok((who, telling)) => {
+            Ok((who, (telling, questions))) => {
                 starting.follower = None;
-                Ok(Successor { who, channel: ours, telling: Mutex::new(telling) })
+                Ok(Successor { who, channel: ours, telling: Mutex::new(telling), questions })
             }
             Err(UpgradeError::Ended(_)) => Err(UpgradeError::Ended(starting.ended())),
             Err(error) => Err(error),
@@ -276,8 +277,8 @@ impl Conversation<'_> {
     fn hold(
         &self,
         sockets: &[Listening],
-        hand_over: impl FnOnce(&Channel) -> Result<TellingTo, UpgradeError>,
-    ) -> Result<(Identity, TellingTo), UpgradeError> {
+        hand_over: impl FnOnce(&Channel) -> Result<(TellingTo, Questions), UpgradeError>,
+    ) -> Result<(Identity, (TellingTo, Questions)), UpgradeError> {
         self.tell(&Message::Begin { from: Identity::own() })?;
         for Listening { role, configured, key, socket } in sockets {
             let message = Message::Listener { role: *role, configured: configured.clone(), key: key.clone() };
@@ -288,10 +289,10 @@ impl Conversation<'_> {
             Message::Prepared { who } => Some(who),
             _ => None,
         })?;
-        let telling = hand_over(self.channel)?;
+        let handed = hand_over(self.channel)?;
         self.tell(&Message::Go)?;
         self.wait_for(|message| matches!(message, Message::Ready).then_some(()))?;
-        Ok((who, telling))
+        Ok((who, handed))
     }
 
     /// The process that takes over has been started.
@@ -346,6 +347,54 @@ impl Successor {
         self.channel.send_list(continuity.new_answers(), |answers| Message::Kept { answers })?;
         self.channel.send_list(limits.tell(&mut telling), |told| Message::Told { pid, told })?;
         self.channel.send(&Message::InFlight { count: in_flight })
+    }
+
+    /// Passes on what requests ask of it, and what becomes of those that it has let in, `within` that time. Blocks.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn ask(&self, limits: &Limits, within: Duration) -> io::Result<()> {
+        let end = Instant::now() + within;
+        while let Some(said) = self.questions.next(end.saturating_duration_since(Instant::now())) {
+            match said {
+                Said::Asked(asked) => {
+                    // What was given back here a moment ago has room for it there.
+                    let told = limits.tell_of(&asked, &mut self.telling.lock());
+                    let pid = std::process::id();
+                    self.channel.send_list(told, |told| Message::Told { pid, told })?;
+                    self.channel.send(&Message::Asks { asked })?;
+                }
+                Said::Changed(id, change) => self.channel.send(&Message::Changes { id, change })?,
+            }
+        }
+        Ok(())
+    }
+
+    /// It is not asked any more.
+    pub fn ask_no_more(&self) {
+        self.questions.close();
+    }
+
+    /// Listens to what it says, until it ends. Blocks.
+    pub fn listen(&self, limits: &Limits) {
+        self.questions.open();
+        let mut heard = (self.who.pid, TellingTo::default());
+        while let Ok(Some((message, _))) = self.channel.receive(None) {
+            match message {
+                Message::Answers { answered } => self.questions.answer(answered),
+                Message::Told { pid, told } => {
+                    if heard.0 != pid {
+                        // Another one has followed on it.
+                        limits.forget(&mut heard.1);
+                        heard = (pid, TellingTo::default());
+                    }
+                    limits.hear(told, &mut heard.1);
+                }
+                _ => {}
+            }
+        }
+        limits.forget(&mut heard.1);
+        self.ask_no_more();
     }
 
     /// Passes on a signal that this process got.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::channel::Channel;
 use super::message::{Identity, Message};
 use super::{HANDOVER, Invocation, Lineage, START, TAKE_OVER, state};
-use crate::limits::TellingTo;
+use crate::limits::{Held, TellingTo};
 use crate::proxy::Gateway;
 use crate::server::sockets::Listening;
 
@@ -32,8 +32,17 @@ pub struct Predecessor {
     pub who: Identity,
     /// What it has told of limits.
     told: TellingTo,
-    /// The ones before it that live still, with what they have told.
-    others: Vec<(Identity, Channel, TellingTo)>,
+    /// The ones before it that live still.
+    others: Vec<Other>,
+}
+
+/// A process before that one.
+#[derive(Debug)]
+struct Other {
+    who: Identity,
+    channel: Channel,
+    told: TellingTo,
+    held: Vec<Held>,
 }
 
 impl Inheritance {
@@ -90,12 +99,18 @@ impl Predecessor {
             match (state::take(gateway, message), socket) {
                 (Some(Message::Go), _) => return Ok(()),
                 (Some(Message::Predecessor { who }), Some(socket)) => {
-                    self.others.push((who, Channel::new(socket)?, TellingTo::default()));
+                    let channel = Channel::new(socket)?;
+                    self.others.push(Other { who, channel, told: TellingTo::default(), held: Vec::new() });
                 }
                 (Some(Message::Told { pid, told }), _) if pid == self.who.pid => self.told.extend(told),
                 (Some(Message::Told { pid, told }), _) => {
-                    if let Some((_, _, known)) = self.others.iter_mut().find(|(who, ..)| who.pid == pid) {
-                        known.extend(told);
+                    if let Some(other) = self.other(pid) {
+                        other.told.extend(told);
+                    }
+                }
+                (Some(Message::Holds { pid, held }), _) => {
+                    if let Some(other) = self.other(pid) {
+                        other.held.extend(held);
                     }
                 }
                 _ => {}
@@ -103,16 +118,20 @@ impl Predecessor {
         }
     }
 
+    fn other(&mut self, pid: u32) -> Option<&mut Other> {
+        self.others.iter_mut().find(|other| other.who.pid == pid)
+    }
+
     /// Tells it that this process serves, and listens to what it tells until it ends.
     ///
     /// # Errors
     /// It is gone, which does no harm.
     pub fn tell_ready(self, lineage: &Lineage) -> io::Result<()> {
-        for (who, channel, told) in self.others {
-            lineage.follow(who, channel, told);
+        for Other { who, channel, told, held } in self.others {
+            lineage.follow(who, channel, told, held);
         }
         let told = self.channel.send(&Message::Ready);
-        lineage.follow(self.who, self.channel, self.told);
+        lineage.follow(self.who, self.channel, self.told, Vec::new());
         told
     }
 }

@@ -104,6 +104,7 @@ fn line<'a>(finished: &'a Finished<'a>) -> Line<'a> {
         bytes_out: 4_500,
         tags: &[],
         error: Some("upstream_cut"),
+        refused: None,
         trace_id: Some("0af7651916cd43dd8448eb211c80319c"),
         finished,
     }

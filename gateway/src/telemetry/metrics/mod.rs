@@ -76,6 +76,12 @@ struct Route {
     route: String,
 }
 
+/// The label of `gateway_auth_refused_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+}
+
 /// All metrics of one gateway process. Recording neither locks for long nor allocates once a label set is known.
 pub struct Metrics {
     registry: Registry,
@@ -96,6 +102,7 @@ pub struct Metrics {
     dropped_fields: Family<DroppedField, Counter>,
     mirrored: Family<Mirrored, Counter>,
     route_errors: Family<Route, Counter>,
+    auth_refused: Family<Reason, Counter>,
     /// `gateway_log_dropped_total`: access log lines that were not written.
     pub log_dropped: Counter,
     /// `gateway_otlp_*`.
@@ -141,6 +148,7 @@ impl Metrics {
             dropped_fields: Family::default(),
             mirrored: Family::default(),
             route_errors: Family::default(),
+            auth_refused: Family::default(),
             log_dropped: Counter::default(),
             otlp: OtlpMetrics::default(),
             dns: DnsMetrics::default(),
@@ -205,6 +213,11 @@ impl Metrics {
             "Requests on which the expression of a route failed, which therefore did not match",
             self.route_errors.clone(),
         );
+        registry.register(
+            "gateway_auth_refused",
+            "Requests whose key or token was not taken, by why",
+            self.auth_refused.clone(),
+        );
         registry.register("gateway_log_dropped", "Access log lines that were not written", self.log_dropped.clone());
         registry.register("gateway_dns_lookups", "Name lookups made", self.dns.lookups.clone());
         registry.register("gateway_dns_failures", "Name lookups that failed", self.dns.failures.clone());
@@ -220,6 +233,11 @@ impl Metrics {
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("gateway_build", "The running version", version);
         self
+    }
+
+    /// Counts in `gateway_auth_refused_total` a request whose key or token was not taken.
+    pub fn not_let_in(&self, reason: &'static str) {
+        self.auth_refused.get_or_create(&Reason { reason }).inc();
     }
 
     /// Counts a request in `gateway_in_flight` until the guard is dropped.
