@@ -244,3 +244,21 @@ async fn refusals_are_logged_without_content() {
         assert!(!line.contains("a-secret"), "leaked: {line}");
     }
 }
+
+/// It would be paid for all the same.
+#[tokio::test]
+async fn without_messages_no_provider_of_another_dialect_is_asked() {
+    let (stub, gateway) = bench().await;
+    for (target, body) in [
+        ("/v1/chat/completions", r#"{"model":"claude/m","messages":[]}"#),
+        ("/v1/messages", r#"{"model":"stub/m","max_tokens":9,"system":"Be brief.","messages":[]}"#),
+        ("/v2/chat", r#"{"model":"stub/m","messages":[]}"#),
+        ("/v1beta/models/stub/m:generateContent", "{}"),
+        ("/model/stub%2Fm/converse", "{}"),
+    ] {
+        let reply = exchange(gateway.addr, &Request::post(target, body)).await;
+        assert_eq!(reply.status, 400, "{target}: {}", reply.text());
+        assert!(reply.text().contains("there are no messages"), "{target}: {}", reply.text());
+    }
+    assert_eq!(stub.count(), 0);
+}

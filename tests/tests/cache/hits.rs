@@ -38,6 +38,24 @@ async fn a_hit_is_the_answer_as_it_was() {
     assert_eq!((&log["status"], &log["finish"]), (&json!(200), &json!("complete")), "{log}");
 }
 
+/// The answer may depend on it. A header that stays behind divides nothing.
+#[tokio::test]
+async fn a_header_that_goes_on_to_the_provider_is_part_of_the_question() {
+    let stub = counting().await;
+    let gateway = start(&stub, &format!("forward = [\"x-mode\"]\n{}", model(KEEPS))).await;
+    let addr = gateway.addr;
+    let ask = async |name, value| exchange(addr, &chat(&json!({})).header(name, value)).await;
+    assert_eq!(cache(&ask("x-mode", "a").await), "miss");
+    let received = stub.next().await;
+    assert_eq!(received.header("x-mode"), "a");
+    for (name, value, wanted) in
+        [("x-mode", "a", "hit"), ("x-mode", "b", "miss"), ("x-other", "a", "miss"), ("x-other", "b", "hit")]
+    {
+        assert_eq!(cache(&ask(name, value).await), wanted, "{name} {value}");
+    }
+    assert_eq!((stub.next().await.header("x-mode"), stub.next().await.header("x-other")), ("b", ""));
+}
+
 /// A large one is written in parts.
 #[tokio::test]
 async fn a_large_hit_is_whole() {

@@ -8,6 +8,7 @@
 mod rooms;
 mod scan;
 mod semver;
+mod tables;
 
 use std::fmt::Write as _;
 use std::fs;

@@ -129,7 +129,7 @@ impl Exchange {
         {
             return None;
         }
-        let observer = self.observer();
+        let observer = self.own_observer();
         let seen = observer.map(Observer::seen);
         // Some providers fill in zeros where they do not count.
         let reported = observer.and_then(Observer::own_usage).filter(|usage| usage.total() != Some(0));
@@ -177,7 +177,7 @@ impl Exchange {
     pub fn keep_consumed(&mut self) {
         let Some(attempt) = self.attempt().filter(|attempt| attempt.consumed.is_none()) else { return };
         let reported = || {
-            let observer = self.observer()?;
+            let observer = self.own_observer()?;
             Some(self.told_by(observer.seen(), Some(attempt), Consumed::reported(observer.own_usage()?)))
         };
         // Where nothing had been said counts only what the provider itself says it charges for.
@@ -204,7 +204,7 @@ impl Exchange {
             return true;
         }
         let Some(mut consumed) = self.estimate() else { return true };
-        if !self.observer().is_some_and(|observer| observer.seen().complete) {
+        if !self.own_observer().is_some_and(|observer| observer.seen().complete) {
             return false;
         }
         if let Some(heard) = consumed.uncounted.take() {
@@ -279,7 +279,7 @@ impl Exchange {
     }
 
     /// What has seen the current attempt's answer.
-    fn observer(&self) -> Option<&Observer> {
+    fn own_observer(&self) -> Option<&Observer> {
         self.upstream_answer.observer.as_ref().filter(|_| !resume::is_asking(self))
     }
 
@@ -297,7 +297,7 @@ impl Exchange {
         if let Some(kept) = kept.filter(|_| !is_unfinished) {
             return kept.as_told();
         }
-        let told = self.observer().and_then(Observer::own_usage);
+        let told = self.own_observer().and_then(Observer::own_usage);
         let usage = if self.is_answered() { self.with_pieces(told) } else { told };
         let consumed = match usage {
             _ if is_unfinished => Consumed { source: UsageSource::Pending, ..Consumed::default() },
@@ -308,7 +308,7 @@ impl Exchange {
                 if drained { Consumed { source: UsageSource::Drained, ..consumed } } else { consumed }
             }
         };
-        match self.observer() {
+        match self.own_observer() {
             Some(observer) => self.told_by(observer.seen(), self.attempt(), consumed),
             None => consumed,
         }

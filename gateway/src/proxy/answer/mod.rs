@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use ai_gateway_providers::Operation;
 use ai_gateway_providers::answer::{AnswerForm, Conversion, Observer, with_cost};
-use ai_gateway_providers::error::{ApiError, encode_stream_error};
+use ai_gateway_providers::error::{ApiError, ErrorKind, encode_stream_error};
 use ai_gateway_providers::price::Dollars;
 use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_LENGTH;
