@@ -565,43 +565,6 @@ async fn a_model_that_its_provider_does_not_know_is_asked_of_the_next() {
     assert_eq!((reply.status, reply.text().as_str()), (404, gone));
 }
 
-/// Nor is it the caller's where there is no other target: a client that asked for `m` did not choose what `m` stands for.
-#[tokio::test]
-async fn a_model_that_is_nowhere_is_the_operators() {
-    let gone = r#"{"error":{"message":"The model `b` does not exist","type":"invalid_request_error","code":"model_not_found"}}"#;
-    let own = r#"{"error":{"message":"No such File object: file-1","type":"invalid_request_error","code":null}}"#;
-    let page = Answer::status(404).header("content-type", "text/html").step(Step::Send("<h1>404</h1>".into()));
-    for (what, answer, is_callers, rests) in [
-        ("the model", Answer::json(404, gone), false, true),
-        ("the address, in FastAPI's words", Answer::json(404, r#"{"detail":"Not Found"}"#), false, false),
-        ("the address, by a page", page, false, false),
-        ("the address, without a word", Answer::status(404), false, false),
-        ("a thing of the client's", Answer::json(404, own), true, false),
-    ] {
-        let stub = Stub::always(answer).await;
-        let provider = bodies::openai_provider("p", &stub.origin());
-        let gateway =
-            Gateway::start(&format!("{provider}[models.m]\ntargets = [{{ provider = \"p\", model = \"b\" }}]\n")).await;
-        for (path, body) in [("/v1/chat/completions", bodies::chat("m")), ("/v1/messages", bodies::message("m", false))]
-        {
-            let reply = exchange(gateway.addr, &Request::post(path, body)).await;
-            let log = gateway.log_of(reply.header("x-request-id")).await;
-            let (status, fault) = if is_callers { (404, "caller") } else { (502, "upstream") };
-            if rests && stub.count() == 1 && log["attempts"].as_array().unwrap().is_empty() {
-                assert_eq!((reply.status, &log["fault"]), (503, &"upstream".into()), "{what}: it rests: {log}");
-                continue;
-            }
-            assert_eq!((reply.status, &log["fault"]), (status, &fault.into()), "{what} {path}: {log}");
-            if !is_callers {
-                let error = &reply.json()["error"];
-                assert!(error["message"].as_str().unwrap().contains("model `m`"), "{what} {path}: {error}");
-                assert!(!rests || reply.header("x-should-retry") == "false", "{what} {path}: {:?}", reply.headers);
-            }
-        }
-        assert_eq!(stub.count(), if rests { 1 } else { 2 }, "{what}");
-    }
-}
-
 /// Google says when to come back in the body of its error, and in no header.
 #[tokio::test]
 async fn googles_time_to_come_back_is_heeded() {

@@ -432,7 +432,7 @@ async fn old_connections_bring_no_more_than_is_left() {
     let gateway = Gateway::builder()
         .own_binary()
         .config(&bodies::openai_provider("stub", &stub.origin()))
-        .config(&format!("{models}{}", keys.concat()))
+        .config(&format!("{models}[limits]\nreserve = \"usual\"\n{}", keys.concat()))
         .start()
         .await;
     let asked = |kind: &str| ask("m", false).header("x-api-key", &secret(kind));

@@ -144,7 +144,7 @@ async fn an_error_without_words_gets_some() {
         (Answer::status(503).framing(StubFraming::Chunked), 503),
         (Answer::status(409), 409),
         (page, 502),
-        (torn, 502),
+        (torn, 404),
         (Answer::status(600), 502),
     ] {
         let stub = Stub::always(answer).await;

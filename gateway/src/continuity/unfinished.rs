@@ -32,14 +32,16 @@ pub struct Unfinished {
 pub struct Held {
     /// `None`: nothing, or nothing any more.
     reservation: Mutex<Option<Reservation>>,
-    /// What was to be used.
+    /// What counts as used if nobody learns what was.
     expected: Amounts,
 }
 
 impl Held {
-    /// Of the reservation for its request, if there is one.
-    pub fn new(reservation: Option<Reservation>) -> Arc<Self> {
-        let expected = reservation.as_ref().map_or(Amounts::default(), Reservation::amounts);
+    /// Of the reservation for its request, if there is one. `usual`: what such an answer usually costs, in pico-dollars, where the most
+    /// that it may cost is reserved.
+    pub fn new(reservation: Option<Reservation>, usual: u64) -> Arc<Self> {
+        let reserved = reservation.as_ref().map_or(Amounts::default(), Reservation::amounts);
+        let expected = Amounts { cost: reserved.cost.min(usual), ..reserved };
         Arc::new(Self { reservation: Mutex::new(reservation), expected })
     }
 
@@ -49,7 +51,7 @@ impl Held {
         self.give_up();
     }
 
-    /// What was expected counts as used.
+    /// What is usual counts as used.
     pub fn give_up(&self) {
         if let Some(reservation) = self.take() {
             reservation.settle(self.expected);
@@ -95,7 +97,7 @@ mod tests {
         let bot = limits.find(Kind::Key, "bot").unwrap();
         let mut reservation = limits.admit(vec![bot], Claim::request(Amounts { tokens: 30, cost: 70 })).await.unwrap();
         reservation.outlast(beside);
-        Held::new(Some(reservation))
+        Held::new(Some(reservation), 60)
     }
 
     #[tokio::test]
@@ -111,14 +113,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_nobody_asks_for_counts_as_expected() {
+    async fn what_nobody_asks_for_counts_as_is_usual() {
         let limits = limits();
         let held = outlasted(&limits, Amounts::default()).await;
         tokio::time::timeout(LONGEST, held.clone().wait()).await.unwrap();
-        assert_eq!(standing(&limits), [(1, 0), (0, 0), (30, 0), (70, 0)]);
+        assert_eq!(standing(&limits), [(1, 0), (0, 0), (30, 0), (60, 0)]);
         // Whoever asks later pays the rest.
-        assert_eq!(held.settle(Amounts { tokens: 20, cost: 90 }), Amounts { tokens: 0, cost: 20 });
-        assert_eq!(standing(&limits), [(1, 0), (0, 0), (30, 0), (70, 0)]);
+        assert_eq!(held.settle(Amounts { tokens: 20, cost: 90 }), Amounts { tokens: 0, cost: 30 });
+        assert_eq!(standing(&limits), [(1, 0), (0, 0), (30, 0), (60, 0)]);
     }
 
     #[tokio::test]

@@ -150,6 +150,11 @@ impl Questions {
         None
     }
 
+    /// Whether the answer is waited for still.
+    pub fn awaits(&self, asked: &Asked) -> bool {
+        self.elsewhere.waiting.lock().contains_key(&asked.id)
+    }
+
     /// The other process has answered.
     pub fn answer(&self, answered: Answered) {
         let Answered { id, standing, refused } = answered;

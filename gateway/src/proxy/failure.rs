@@ -3,7 +3,6 @@
 use ai_gateway_providers::answer::AnswerForm;
 use ai_gateway_providers::error::{ApiError, ErrorKind};
 use bytes::Bytes;
-use http::HeaderValue;
 use pingora_core::upstreams::peer::{HttpPeer, Peer};
 use pingora_error::{Error, ErrorSource, ErrorType};
 use pingora_proxy::{FailToProxy, Session};
@@ -38,10 +37,6 @@ pub fn attempt_failed(exchange: &mut Exchange, outcome: Outcome, mut error: Box<
     let step = exchange.step_after(outcome);
     exchange.end_attempt(outcome);
     error.set_retry(step != Step::Stop);
-    if outcome.is_of_model() {
-        // The SDKs try every 5xx again, which brings no model back.
-        exchange.retry_after = vec![("x-should-retry", HeaderValue::from_static("false"))];
-    }
     // Also where another attempt is to follow: it may be that nobody can be asked when its time has come.
     if exchange.error.is_none() && outcome != Outcome::ClientLeft {
         exchange.error = Some(resume::first_error(exchange).unwrap_or_else(|| final_error(exchange, outcome)));

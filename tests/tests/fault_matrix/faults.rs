@@ -68,7 +68,7 @@ pub const FAULTS: &[Fault] = &[
     fault("401, revoked key", At::Account("status-401"), Owed::Rescue),
     fault("402, no credit", At::Account("status-402"), Owed::Rescue),
     fault("403", At::Account("status-403"), Owed::Rescue),
-    fault("404, no such model", At::Account("status-404"), Owed::Rescue),
+    fault("404, no such model", At::Account("status-404"), Owed::OtherModel),
     fault("400, the caller's own", At::Mock("status-400"), Owed::Refusal),
     fault("400, context length", At::Mock("context-length"), Owed::OtherModel),
     fault("400, content filter", At::Mock("content-filter"), Owed::Refusal),

@@ -9,18 +9,7 @@ use crate::root;
 const STRANGERS: [(&[&str], &[&str]); 3] = [
     (&["config", "snapshot", "net", "clock", "mock"], &["proxy", "server", "embed", "admin"]),
     (
-        &[
-            "keys",
-            "routing",
-            "health",
-            "limits",
-            "cache",
-            "ledger",
-            "credentials",
-            "continuity",
-            "continuity.rs",
-            "telemetry",
-        ],
+        &["keys", "routing", "health", "limits", "cache", "ledger", "credentials", "continuity", "telemetry"],
         &["proxy", "server", "embed", "admin"],
     ),
     (&["proxy"], &["server", "embed", "admin"]),

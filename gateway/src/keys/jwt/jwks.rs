@@ -71,12 +71,12 @@ impl PublicKeys {
         Some(Self { source, keys })
     }
 
-    /// The key of that name for that algorithm.
     /// Whether there is a key of that name.
     pub(super) fn has(&self, kid: &str) -> bool {
         self.keys.contains_key(kid)
     }
 
+    /// The key of that name for that algorithm.
     pub(super) fn find(&self, kid: &str, algorithm: Algorithm) -> Option<&DecodingKey> {
         let named = self.keys.get(kid)?;
         named.iter().find(|key| key.algorithms.contains(&algorithm)).map(|key| &key.key)

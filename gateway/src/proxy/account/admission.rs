@@ -246,6 +246,13 @@ fn expected(exchange: &Exchange) -> Amounts {
     Amounts { tokens: exchange.account.expected.tokens(), cost: costs.max().unwrap_or(0) }
 }
 
+/// What the request usually costs at `target`, in pico-dollars.
+pub fn usual_cost(exchange: &Exchange, target: &Target) -> u64 {
+    let Expected { output, choices, weighed, .. } = &exchange.account.expected;
+    let tokens = Usage { output: Some(output.saturating_mul(*choices)), ..exchange.account.expected.asked() };
+    target.known.price.as_ref().map_or(0, |price| price.most(&tokens, &weighed.terms))
+}
+
 /// Whether the request does not say how long its answer may be.
 pub fn is_unbounded(request: &Request) -> bool {
     let operation = request.endpoint.operation;

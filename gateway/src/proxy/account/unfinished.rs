@@ -29,7 +29,8 @@ fn leave(gateway: &Gateway, exchange: &mut Exchange) {
     if std::mem::replace(&mut exchange.account.is_left, true) {
         return;
     }
-    let held = Held::new(exchange.account.unsettled.take());
+    let usual = exchange.attempt().map_or(u64::MAX, |attempt| admission::usual_cost(exchange, &attempt.target));
+    let held = Held::new(exchange.account.unsettled.take(), usual);
     let id = exchange.upstream_answer.observer.as_ref().and_then(|observer| observer.seen().id.as_deref());
     let (Some(attempt), Some(id)) = (exchange.attempt(), id) else { return held.give_up() };
     let unfinished = Unfinished {

@@ -1,8 +1,8 @@
 //! An upstream's error answer, read to its end: what it says, and what its client is told.
 
+use ai_gateway_providers::Dialect;
 use ai_gateway_providers::answer::AnswerForm;
 use ai_gateway_providers::error::{ApiError, ErrorKind, decode_error, mask, mask_secret, retry_delay};
-use ai_gateway_providers::{Dialect, Operation};
 use bytes::Bytes;
 use http::HeaderName;
 use pingora_error::{Error, ErrorType, Result};
@@ -41,7 +41,7 @@ pub(super) fn on_error_body(body: &mut Option<Bytes>, end: bool, exchange: &mut 
     let (error, outcome) = what_upstream_says(exchange);
     let is_ours = matches!(outcome, Outcome::Credentials(_)) || count::is_refused(exchange, Some(&error));
     let says_nothing = exchange.upstream_answer.error_body.as_ref().is_none_or(Vec::is_empty);
-    if exchange.step_after(outcome) != Step::Stop || is_ours || says_nothing || outcome.is_of_model() {
+    if exchange.step_after(outcome) != Step::Stop || is_ours || says_nothing {
         return Err(told(exchange, error, outcome));
     }
     let mut said = exchange.upstream_answer.error_body.take().unwrap_or_default();
@@ -80,9 +80,6 @@ fn what_upstream_says(exchange: &Exchange) -> (ApiError, Outcome) {
         None | Some([]) => said_by_status(exchange, status),
         Some(body) => decode_error(dialect, status, body),
     };
-    if status == 404 && is_of_target(&error) && is_of_configuration(&error) && exchange.is_as_configured() {
-        return (not_there(exchange), Outcome::Refused(error.kind));
-    }
     let outcome = match error.kind {
         // What the client refers to is not its own, or has expired.
         ErrorKind::NotFound | ErrorKind::InvalidRequest if status == 403 => Outcome::Refused(ErrorKind::InvalidRequest),
@@ -105,24 +102,6 @@ fn is_of_target(error: &ApiError) -> bool {
         && error.param.as_deref().is_none_or(|param| param == "model")
 }
 
-/// Whether it is the provider's name of the model that is not there, or the address of its API. What a client itself refers to is told
-/// in words of its own.
-fn is_of_configuration(error: &ApiError) -> bool {
-    let said = error.message.to_ascii_lowercase();
-    error.kind == ErrorKind::ModelNotFound
-        || ["model", "deployment", "url", "page not found", "with status 404"].iter().any(|word| said.contains(word))
-        || said.trim_end_matches('.') == "not found"
-}
-
-/// The error for a model that the operator has sent to where it is not.
-pub fn not_there(exchange: &Exchange) -> ApiError {
-    let provider = exchange.attempt().map_or("?", |attempt| &attempt.target.provider.name);
-    let model = exchange.request.as_ref().map_or("?", |request| &request.model.name);
-    let message =
-        format!("provider `{provider}` does not have what model `{model}` stands for (it answered with status 404)");
-    ApiError::new(ErrorKind::UpstreamError, message)
-}
-
 /// What an error answer's status says, of whose body nothing was read.
 pub fn said_by_status(exchange: &Exchange, status: u16) -> ApiError {
     let Some(attempt) = exchange.attempt() else {
@@ -137,15 +116,6 @@ fn error_status(exchange: &Exchange) -> u16 {
 }
 
 impl Exchange {
-    /// Whether what the current attempt asks for was named by the operator: the target's model, and nothing that a client keeps
-    /// there. Nor a count, which a provider need not make.
-    pub(super) fn is_as_configured(&self) -> bool {
-        let (Some(request), Some(attempt)) = (&self.request, self.attempt()) else { return false };
-        !request.model.direct
-            && !matches!(request.endpoint.operation, Operation::Stored | Operation::CountTokens)
-            && self.fallback_at(&attempt.target).is_none()
-    }
-
     /// Whether the body of the current attempt's error may say when to come back: Google's do, and their headers never.
     pub(in crate::proxy) fn may_ask_to_wait(&self) -> bool {
         self.attempt().is_some_and(|attempt| {

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use ai_gateway_providers::Operation;
 use ai_gateway_providers::answer::{AnswerForm, Conversion, Observer, with_cost};
-use ai_gateway_providers::error::{ApiError, ErrorKind, encode_stream_error};
+use ai_gateway_providers::error::{ApiError, encode_stream_error};
 use ai_gateway_providers::price::Dollars;
 use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_LENGTH;
@@ -41,7 +41,7 @@ use crate::proxy::reply::count;
 use crate::proxy::reply::header::{COST, DROPPED};
 use crate::proxy::request::Request;
 use error::on_error_body;
-pub use error::{not_there, said_by_status, told_by_upstream};
+pub use error::{said_by_status, told_by_upstream};
 use header::{clean, is_of_json};
 pub use header::{form_of, is_web_page, stream_type, type_of, verdict};
 use retry_after::retry_after;
@@ -120,10 +120,6 @@ pub fn on_header(upstream: &mut ResponseHeader, exchange: &mut Exchange) -> Resu
             }
             // A page is of no use to a client, what it says neither; and nobody knows what is said in an unknown coding.
             let says_nothing = is_web_page(upstream) || is_packed(upstream);
-            let outcome = match status {
-                404 if says_nothing && exchange.is_as_configured() => Outcome::Refused(ErrorKind::NotFound),
-                _ => outcome,
-            };
             let reads = exchange.status_leaves_open() || exchange.step_after(outcome) == Step::Stop;
             if !passes || says_nothing || !reads {
                 return Err(attempt_failed(

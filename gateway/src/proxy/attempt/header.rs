@@ -96,7 +96,7 @@ pub fn header_for(
             || (betas.is_some() && name == "anthropic-beta")
     };
     let passes = |name: &HeaderName| {
-        (FORWARDED.contains(&name.as_str()) && !stays(name.as_str())) || provider.forward.contains(name)
+        (FORWARDED.contains(&name.as_str()) || provider.forward.contains(name)) && !stays(name.as_str())
     };
     for (name, value) in client.headers.iter().filter(|(name, _)| passes(name)) {
         header.append_header(name, value)?;

@@ -175,9 +175,11 @@ impl Heard {
                     self.say(&Message::Answers { answered });
                 }
                 Ok(Some((Message::Changes { id, change }, _))) => self.held.lock().change(id, change),
-                Ok(Some((Message::InFlight { count }, _))) => {
+                Ok(Some((Message::InFlight { count, listens }, _))) => {
                     self.in_flight.store(count, Ordering::Relaxed);
-                    self.tell(limits);
+                    if listens {
+                        self.tell(limits);
+                    }
                 }
                 Ok(Some(_)) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -191,6 +193,7 @@ impl Heard {
         }
         false
     }
+
     /// Tells it what has been booked and reserved here.
     fn tell(&self, limits: &Limits) {
         let pid = std::process::id();

@@ -134,6 +134,9 @@ pub enum Message {
     InFlight {
         /// How many requests it still has.
         count: u64,
+        /// Whether it hears what is counted here. One of an earlier version does not.
+        #[serde(default)]
+        listens: bool,
     },
     /// Something of another version.
     #[serde(other)]

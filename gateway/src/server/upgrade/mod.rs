@@ -346,7 +346,7 @@ impl Successor {
         let pid = std::process::id();
         self.channel.send_list(continuity.new_answers(), |answers| Message::Kept { answers })?;
         self.channel.send_list(limits.tell(&mut telling), |told| Message::Told { pid, told })?;
-        self.channel.send(&Message::InFlight { count: in_flight })
+        self.channel.send(&Message::InFlight { count: in_flight, listens: true })
     }
 
     /// Passes on what requests ask of it, and what becomes of those that it has let in, `within` that time. Blocks.
@@ -357,6 +357,8 @@ impl Successor {
         let end = Instant::now() + within;
         while let Some(said) = self.questions.next(end.saturating_duration_since(Instant::now())) {
             match said {
+                // Whoever waited for too long has been let in here.
+                Said::Asked(asked) if !self.questions.awaits(&asked) => {}
                 Said::Asked(asked) => {
                     // What was given back here a moment ago has room for it there.
                     let told = limits.tell_of(&asked, &mut self.telling.lock());
