@@ -214,7 +214,6 @@ pub(super) fn final_error(exchange: &Exchange, outcome: Outcome) -> ApiError {
             let what = unfit.as_deref().unwrap_or("something that is no valid HTTP answer");
             (ErrorKind::UpstreamError, format!("provider `{provider}` answered with {what}"))
         }
-        outcome if outcome.is_of_model() => return answer::not_there(exchange),
         Outcome::Refused(kind) => (kind, format!("provider `{provider}` refused the request")),
         Outcome::Status(status) => return answer::said_by_status(exchange, status),
         Outcome::StreamError(_) => {
