@@ -177,7 +177,7 @@ async fn every_hook_is_called_and_may_do_what_the_native_one_may() {
 #[tokio::test]
 async fn what_is_brought_back_is_seen_by_nobody_else() {
     let guard = "[[plugins]]\nuse = \"deny\"\npatterns = [\"eagle\"]\non = [\"answer\"]\n";
-    let (_mock, gateway) = stage(&format!("{}{guard}", trickster("text restore", ""))).await;
+    let (_mock, gateway) = stage(&format!("{}{guard}", trickster("request text restore", ""))).await;
     for stream in [false, true] {
         let shown = asked(&gateway, "text=replace", stream).await.text();
         assert!(shown.contains("content_filter") || shown.contains("error"), "{shown}");
@@ -185,7 +185,7 @@ async fn what_is_brought_back_is_seen_by_nobody_else() {
         assert_eq!(heard(&reply, stream), TEXT.replace("falcon", "eagle"));
     }
     // Nobody who asks for one of the two gets the other.
-    let (_mock, gateway) = stage(&trickster("restore", "")).await;
+    let (_mock, gateway) = stage(&trickster("request restore", "")).await;
     assert_eq!(heard(&asked(&gateway, "text=replace", false).await, false), TEXT);
 }
 
