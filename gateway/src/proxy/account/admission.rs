@@ -285,8 +285,8 @@ fn expect_tokens(
     model: Option<&Model>,
 ) -> Expected {
     let name = model.map_or("", |model| &model.name);
-    // Only where a budget puts it by is a small body looked into.
-    let most = limits.reserves_most() && subjects_of(limits, key, name).iter().any(|subject| subject.has_budget());
+    // Only where a budget puts it by.
+    let most = || limits.reserves_most() && subjects_of(limits, key, name).iter().any(|subject| subject.has_budget());
     let weighed = Weighed::of(endpoint, scan, body, most);
     let known =
         scan.max_tokens.or_else(|| if writes(endpoint.operation) { limits.usual_output(name) } else { Some(0) });
@@ -439,7 +439,7 @@ fn learn(exchange: &mut Exchange) {
 /// Books what a call has used that no client waits for: a mirrored one, or one of the gateway's own.
 pub fn charge_own(limits: &Arc<Limits>, own: &mut Exchange) {
     let used = used(own);
-    if let Some(held) = own.attempts.last_mut().and_then(|attempt| attempt.held.take()) {
+    if let Some(held) = own.attempt_mut().and_then(|attempt| attempt.held.take()) {
         held.settle(used);
     }
     if used != Amounts::default() {

@@ -181,17 +181,17 @@ impl Exchange {
             Some(self.told_by(observer.seen(), Some(attempt), Consumed::reported(observer.own_usage()?)))
         };
         // Where nothing had been said counts only what the provider itself says it charges for.
-        let blocked = self.upstream_answer.observer.as_ref().is_some_and(|observer| observer.seen().is_blocked());
+        let blocked = self.seen().is_some_and(Seen::is_blocked);
         let estimated = self.estimate().filter(|consumed| consumed.uncounted.is_some() && !blocked);
         let consumed = estimated.or_else(reported).map(Consumed::kept);
-        if let Some(attempt) = self.attempts.last_mut() {
+        if let Some(attempt) = self.attempt_mut() {
             attempt.consumed = consumed;
         }
     }
 
     /// Whether there is nothing but an error in the answer, which has a beginning and an end, too.
     pub fn says_only_an_error(&self) -> bool {
-        self.upstream_answer.observer.as_ref().is_some_and(|observer| {
+        self.observer().is_some_and(|observer| {
             observer.seen().error.is_some()
                 && (self.upstream_answer.form == AnswerForm::Json || observer.heard().bytes() == 0)
         })
@@ -211,7 +211,7 @@ impl Exchange {
             consumed.count(in_place(|| heard.tokens()));
         }
         let consumed = consumed.kept();
-        if let Some(attempt) = self.attempts.last_mut() {
+        if let Some(attempt) = self.attempt_mut() {
             attempt.consumed = Some(consumed);
         }
         true
@@ -227,7 +227,7 @@ impl Exchange {
     pub fn keep_estimate(&mut self) {
         if self.attempt().is_some_and(|attempt| attempt.consumed.is_none())
             && let Some(consumed) = self.estimate().map(Consumed::kept)
-            && let Some(attempt) = self.attempts.last_mut()
+            && let Some(attempt) = self.attempt_mut()
         {
             attempt.consumed = Some(consumed);
         }
@@ -280,7 +280,7 @@ impl Exchange {
 
     /// What has seen the current attempt's answer.
     fn own_observer(&self) -> Option<&Observer> {
-        self.upstream_answer.observer.as_ref().filter(|_| !resume::is_asking(self))
+        self.observer().filter(|_| !resume::is_asking(self))
     }
 
     /// What the request's own record says it consumed: the current attempt's part.
@@ -317,7 +317,7 @@ impl Exchange {
     /// Whether what was asked for is being given, by an attempt and at a price.
     fn is_answered(&self) -> bool {
         let status = self.attempt().and_then(|attempt| attempt.status);
-        let seen = self.upstream_answer.observer.as_ref().map(Observer::seen);
+        let seen = self.seen();
         status.is_some_and(|status| (200..300).contains(&status))
             && seen.is_some_and(|seen| (seen.first_output || seen.complete) && seen.error.is_none())
             && self.operation().is_some_and(Operation::costs)
@@ -332,8 +332,8 @@ impl Exchange {
 
     /// What it consumed and what that cost.
     pub fn bill(&self) -> Bill {
-        let Consumed { usage, source, .. } = self.consumed();
-        Bill { usage, source, cost: self.cost_in_parts() }
+        let consumed = self.consumed_by_now();
+        Bill { usage: consumed.usage, source: consumed.source, cost: self.cost_of(consumed) }
     }
 
     /// What it cost, in pico-dollars; `None`: not known.
@@ -346,7 +346,10 @@ impl Exchange {
         if let Some(bill) = &self.account.bill {
             return bill.cost;
         }
-        let consumed = self.consumed_by_now();
+        self.cost_of(self.consumed_by_now())
+    }
+
+    fn cost_of(&self, consumed: Consumed<'_>) -> Option<Cost> {
         // A request may have a price, whatever is told of its usage.
         let usage = consumed.usage.or_else(|| self.is_answered().then(Usage::default));
         Consumed { usage, ..consumed }.cost(&self.attempt()?.target)

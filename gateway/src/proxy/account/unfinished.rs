@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use ai_gateway_providers::Operation;
-use ai_gateway_providers::answer::{Observer, Seen};
+use ai_gateway_providers::answer::Seen;
 use ai_gateway_providers::usage::Usage;
 use bounded_static::IntoBoundedStatic;
 
@@ -31,7 +31,7 @@ fn leave(gateway: &Gateway, exchange: &mut Exchange) {
     }
     let usual = exchange.attempt().map_or(u64::MAX, |attempt| admission::usual_cost(exchange, &attempt.target));
     let held = Held::new(exchange.account.unsettled.take(), usual);
-    let id = exchange.upstream_answer.observer.as_ref().and_then(|observer| observer.seen().id.as_deref());
+    let id = exchange.seen().and_then(|seen| seen.id.as_deref());
     let (Some(attempt), Some(id)) = (exchange.attempt(), id) else { return held.give_up() };
     let unfinished = Unfinished {
         record: book::record(exchange).into_static(),
@@ -46,7 +46,7 @@ fn leave(gateway: &Gateway, exchange: &mut Exchange) {
 
 fn finish(gateway: &Gateway, exchange: &Exchange) {
     let Some(id) = exchange.endpoint().and_then(|endpoint| endpoint.stored.as_deref()) else { return };
-    let Some(seen) = exchange.upstream_answer.observer.as_ref().map(Observer::seen) else { return };
+    let Some(seen) = exchange.seen() else { return };
     // Some fill in zeros where they do not count.
     let Some(usage) = seen.past_usage.filter(|usage| usage.total().is_some_and(|tokens| tokens > 0)) else { return };
     let Some(unfinished) = gateway.continuity.take_unfinished(exchange.key.as_deref(), id) else { return };

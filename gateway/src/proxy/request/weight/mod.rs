@@ -60,10 +60,10 @@ pub struct Weighed {
 impl Weighed {
     /// Reads a body that was scanned. What is small counts as text, whatever it holds, and is not read again unless the `most` is
     /// wanted or it says at which rates.
-    pub fn of(endpoint: &Endpoint, scan: &RequestScan, body: &[u8], most: bool) -> Self {
+    pub fn of(endpoint: &Endpoint, scan: &RequestScan, body: &[u8], most: impl FnOnce() -> bool) -> Self {
         let (media, terms) = match endpoint.body {
             BodyKind::Multipart => (Media::of_form(scan, endpoint.operation), Terms::default()),
-            BodyKind::Json if most || body.len() > SMALL => {
+            BodyKind::Json if body.len() > SMALL || most() => {
                 let BodyFacts { media, terms, .. } = BodyFacts::in_dialect(body, endpoint.dialect);
                 (media, terms)
             }

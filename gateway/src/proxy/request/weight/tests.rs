@@ -10,7 +10,7 @@ use super::*;
 fn weighed(path: &str, body: &Value, most: bool) -> Weighed {
     let endpoint = match_endpoint(&Method::POST, path, &HeaderMap::new()).unwrap();
     let body = Bytes::from(body.to_string());
-    Weighed::of(&endpoint, &scan_json(&body).unwrap(), &body, most)
+    Weighed::of(&endpoint, &scan_json(&body).unwrap(), &body, || most)
 }
 
 fn chat(part: &Value) -> Value {
@@ -70,7 +70,7 @@ fn uploads_weigh_by_their_size() {
         let body = form(name);
         let scan = scan_multipart("multipart/form-data; boundary=b", body.as_bytes()).unwrap();
         let endpoint = match_endpoint(&Method::POST, path, &HeaderMap::new()).unwrap();
-        Weighed::of(&endpoint, &scan, body.as_bytes(), false).usage(weights)
+        Weighed::of(&endpoint, &scan, body.as_bytes(), || false).usage(weights)
     };
     let heard = usage("/v1/audio/transcriptions", "file", &Weights::USUAL);
     assert_eq!((heard.audio_input, heard.audio_input_ms), (Some(50_000), Some(5_000_000)));
