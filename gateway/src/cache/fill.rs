@@ -15,7 +15,7 @@ use ai_gateway_providers::answer::{AnswerForm, End, end_of};
 use ai_gateway_providers::error::ApiError;
 use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_TYPE;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use pingora_http::ResponseHeader;
 use prometheus_client::metrics::gauge::Gauge;
 use serde::de::IgnoredAny;
@@ -144,13 +144,9 @@ impl Fill {
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock()
-    }
-
     /// One more who follows; `None`: it is too late.
     pub fn join(self: &Arc<Self>) -> Option<Reader> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let joinable = state.open && matches!(state.phase, Phase::Pending | Phase::Flowing);
         joinable.then(|| {
             self.following.inc();
@@ -160,7 +156,7 @@ impl Fill {
 
     /// The client of the exchange that makes the call.
     pub fn join_first(self: &Arc<Self>) -> Reader {
-        self.seat(&mut self.lock(), Place { first: true, ..Place::default() })
+        self.seat(&mut self.state.lock(), Place { first: true, ..Place::default() })
     }
 
     fn seat(self: &Arc<Self>, state: &mut State, place: Place) -> Reader {
@@ -180,17 +176,17 @@ impl Fill {
 
     /// Whether nobody follows any more; nobody can join then.
     pub fn is_deserted(&self) -> bool {
-        self.lock().is_deserted()
+        self.state.lock().is_deserted()
     }
 
     /// Nobody can join from here on, and it is not kept.
     pub(super) fn close(&self) {
-        self.lock().close();
+        self.state.lock().close();
     }
 
     /// The header, which makes the fill visible.
     pub(super) fn begin(&self, header: ResponseHeader) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.phase == Phase::Pending {
             state.phase = Phase::Flowing;
             state.header = Some(Arc::new(header));
@@ -204,7 +200,7 @@ impl Fill {
         if data.is_empty() {
             return;
         }
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let chunk = state.copy(data);
         state.length += chunk.len();
         state.weight.grow(size_of::<Bytes>());
@@ -222,7 +218,7 @@ impl Fill {
     /// The answer has turned out to be whole and successful: it is to be found when it has ended. Its header is added to `meta`
     /// then. `said_in`: it is what a model says, in this dialect, and is only kept if the model has ended it.
     pub fn keep(&self, meta: Meta, said_in: Option<Dialect>) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if !state.forgets {
             state.keep = Some((Box::new(meta), said_in));
         }
@@ -230,28 +226,28 @@ impl Fill {
 
     /// The answer has turned out to be bad, for the records of those who follow.
     pub fn spoil(&self, fault: ApiError) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         (state.keep, state.fault) = (None, Some(Arc::new(fault)));
     }
 
     /// Its request says something of its own client, which another that asks the same need not say: that may be why it is refused.
     pub fn is_personal(&self) -> bool {
-        self.lock().personal
+        self.state.lock().personal
     }
 
     /// Notes that, before anything can be seen.
     pub fn set_personal(&self) {
-        self.lock().personal = true;
+        self.state.lock().personal = true;
     }
 
     /// What was wrong with it.
     pub fn fault(&self) -> Option<Arc<ApiError>> {
-        self.lock().fault.clone()
+        self.state.lock().fault.clone()
     }
 
     /// What it is kept as, with the body, at its end.
     pub(super) fn kept(&self) -> Option<(Meta, Bytes)> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let (mut meta, said_in) = state.keep.take()?;
         let header = state.header.as_ref().filter(|_| state.phase == Phase::Flowing)?;
         (meta.status, meta.headers) = (header.status, common_headers(&header.headers));
@@ -274,7 +270,7 @@ impl Fill {
 
     /// The end: of a whole answer, or of one that broke off. The first one stands.
     pub(super) fn end(&self, whole: bool) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.open = false;
         state.phase = match (state.phase, whole) {
             (Phase::Flowing, true) => Phase::Ended,
@@ -289,7 +285,7 @@ impl Fill {
     /// Notes what the call consumed. With `divides`, its cost is divided in equal parts among all who follow, and nobody who
     /// comes later; the parts add up to it exactly. Gives the part of the exchange itself.
     pub fn settle(&self, spent: Spent, divides: bool) -> Option<u64> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.spent = Some(spent);
         let cost = spent.cost.filter(|_| divides)?;
         let others: Vec<&mut Place> = state.readers.iter_mut().flatten().filter(|place| !place.first).collect();
@@ -312,7 +308,7 @@ impl Fill {
             let moved = self.moved.notified();
             tokio::pin!(moved);
             moved.as_mut().enable();
-            if holds(&mut self.lock()) {
+            if holds(&mut self.state.lock()) {
                 return;
             }
             moved.await;
@@ -457,7 +453,7 @@ impl Reader {
         loop {
             self.news.borrow_and_update();
             {
-                let state = self.fill.lock();
+                let state = self.fill.state.lock();
                 if state.phase != Phase::Pending {
                     return state.header.clone();
                 }
@@ -471,7 +467,7 @@ impl Reader {
         loop {
             self.news.borrow_and_update();
             let (next, forgets) = {
-                let mut state = self.fill.lock();
+                let mut state = self.fill.state.lock();
                 (state.read(self.seat, into), state.forgets)
             };
             if let Some(next) = next {
@@ -488,7 +484,7 @@ impl Reader {
 
     /// What it pays and saves, as far as that is known.
     pub fn bill(&self) -> Bill {
-        let state = self.fill.lock();
+        let state = self.fill.state.lock();
         state.readers.get(self.seat).copied().flatten().map(|place| state.bill(place)).unwrap_or_default()
     }
 
@@ -501,7 +497,7 @@ impl Reader {
         if std::mem::replace(&mut self.left, true) {
             return None;
         }
-        let mut state = self.fill.lock();
+        let mut state = self.fill.state.lock();
         let place = state.readers.get_mut(self.seat)?.take()?;
         if !place.first {
             self.fill.following.dec();

@@ -83,21 +83,17 @@ impl Memory {
 
     /// Entries that can be found.
     pub fn len(&self) -> usize {
-        self.lock().order.len()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Index> {
-        self.index.lock()
+        self.index.lock().order.len()
     }
 
     /// The answer of that form that is not older than `max_age`.
     pub fn find(&self, fingerprint: &Fingerprint, form: Form, max_age: Duration) -> Option<Arc<Kept>> {
-        self.lock().fresh(fingerprint, form, self.time.now(), max_age)
+        self.index.lock().fresh(fingerprint, form, self.time.now(), max_age)
     }
 
     /// The answers of other forms than `form`, not older than `max_age`.
     pub fn find_others(&self, fingerprint: &Fingerprint, form: Form, max_age: Duration) -> Vec<Arc<Kept>> {
-        let (mut index, now) = (self.lock(), self.time.now());
+        let (mut index, now) = (self.index.lock(), self.time.now());
         let Some(slots) = index.slots.get(fingerprint) else { return Vec::new() };
         let forms: Vec<Form> = slots.iter().map(|slot| slot.form).filter(|other| *other != form).collect();
         forms.into_iter().filter_map(|other| index.fresh(fingerprint, other, now, max_age)).collect()
@@ -105,7 +101,7 @@ impl Memory {
 
     /// Whether there is an answer of any form that is not past its time, or one under way.
     pub fn holds(&self, fingerprint: &Fingerprint) -> bool {
-        let (index, now) = (self.lock(), self.time.now());
+        let (index, now) = (self.index.lock(), self.time.now());
         let holds = |slot: &Slot| {
             !slot.fills.is_empty() || slot.kept.as_ref().is_some_and(|(kept, _)| kept.is_fresh(now, Duration::MAX))
         };
@@ -117,7 +113,7 @@ impl Memory {
     /// # Errors
     /// Somebody has begun one already, which can be followed. Never without `share`.
     pub fn begin(self: &Arc<Self>, fingerprint: Fingerprint, form: Form, share: bool) -> Result<Writer, Reader> {
-        let mut index = self.lock();
+        let mut index = self.index.lock();
         let slot = index.slot_or_new(fingerprint, form);
         if share && let Some(reader) = slot.join() {
             return Err(reader);
@@ -129,7 +125,7 @@ impl Memory {
 
     /// Keeps an entry, in place of the one before.
     pub fn insert(&self, entry: Arc<Entry>) -> Arc<Kept> {
-        let kept = self.put(self.lock(), entry);
+        let kept = self.put(self.index.lock(), entry);
         self.make_room();
         kept
     }
@@ -153,7 +149,7 @@ impl Memory {
         let max_size = self.max_size();
         while self.scale.total() > max_size {
             // What it held is freed without the lock.
-            let Some(evicted) = self.lock().evict() else { break };
+            let Some(evicted) = self.index.lock().evict() else { break };
             drop(evicted);
             self.metrics.evictions.inc();
         }
@@ -167,7 +163,7 @@ impl Memory {
 
     /// Removes entries and says how many. What is under way and may be part of what is purged is not kept when it ends.
     pub fn purge(&self, what: &Purge) -> u64 {
-        let mut index = self.lock();
+        let mut index = self.index.lock();
         let mut removed = Vec::new();
         let mut keeps_some = |slots: &mut Vec<Slot>| {
             slots.retain_mut(|slot| {
@@ -305,7 +301,7 @@ impl Writer {
     pub fn finish(mut self) -> Option<Arc<Entry>> {
         self.ended = true;
         let entry = self.fill.kept().map(|(meta, body)| Arc::new(Entry { meta, body }));
-        let mut index = self.memory.lock();
+        let mut index = self.memory.index.lock();
         let stands = index.take_out(&self.fingerprint, self.form, &self.fill);
         let entry = entry.filter(|_| stands);
         match &entry {
@@ -324,7 +320,7 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         if !self.ended {
-            let mut index = self.memory.lock();
+            let mut index = self.memory.index.lock();
             index.take_out(&self.fingerprint, self.form, &self.fill);
             index.tidy(&self.fingerprint);
             drop(index);

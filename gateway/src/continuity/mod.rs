@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use ai_gateway_providers::codec::OutputItem;
 use ai_gateway_providers::common::TurnMemory;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use crate::snapshot::{Key, Target};
 use shelf::Shelf;
@@ -125,7 +125,7 @@ impl Continuity {
     /// Notes that `keeper` keeps the answer `id` for `key`.
     pub fn remember_stored(&self, key: Option<&Key>, id: &str, keeper: Keeper) {
         self.stored.insert(scoped(&owner(key), id), keeper, 1);
-        if let Some(news) = &mut *self.news() {
+        if let Some(news) = &mut *self.news.lock() {
             news.push(scoped(&owner(key), id));
         }
     }
@@ -149,19 +149,19 @@ impl Continuity {
 impl Continuity {
     /// Who keeps which answer, for another process, which [`Self::new_answers`] tells the later ones.
     pub fn stored_answers(&self) -> Vec<Kept> {
-        *self.news() = Some(Vec::new());
+        *self.news.lock() = Some(Vec::new());
         self.stored.all().into_iter().map(|(answer, keeper)| kept(answer, keeper)).collect()
     }
 
     /// Those that came since it was asked last.
     pub fn new_answers(&self) -> Vec<Kept> {
-        let news = self.news().as_mut().map(std::mem::take).unwrap_or_default();
+        let news = self.news.lock().as_mut().map(std::mem::take).unwrap_or_default();
         news.into_iter().filter_map(|answer| Some(kept(answer.clone(), self.stored.get(&answer)?))).collect()
     }
 
     /// There is no other process that wants to know.
     pub fn tell_nobody(&self) {
-        *self.news() = None;
+        *self.news.lock() = None;
     }
 
     /// Takes in what [`Self::stored_answers`] or [`Self::new_answers`] gave.
@@ -169,10 +169,6 @@ impl Continuity {
         for (answer, provider, credential) in answers {
             self.stored.insert(answer, Keeper { provider: provider.into(), credential }, 1);
         }
-    }
-
-    fn news(&self) -> MutexGuard<'_, Option<Vec<Box<str>>>> {
-        self.news.lock()
     }
 }
 

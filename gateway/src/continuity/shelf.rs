@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 /// A key that has this part of a full room gives way to itself.
 const SHARE: u64 = 8;
@@ -55,7 +55,7 @@ impl<V: Clone> Shelf<V> {
     /// The same of what `new` makes of the one of that name, and of what that weighs: nobody else changes it meanwhile.
     pub fn update(&self, name: Box<str>, new: impl FnOnce(Option<&V>) -> (V, u64)) {
         let share = self.most / SHARE;
-        let mut inner = self.inner();
+        let mut inner = self.inner.lock();
         let before = inner.take(&name);
         let (value, weight) = new(before.as_ref().map(|(_, thing)| &thing.value));
         if weight > share {
@@ -75,7 +75,7 @@ impl<V: Clone> Shelf<V> {
 
     /// The one of that name, which is used by that.
     pub fn get(&self, name: &str) -> Option<V> {
-        let mut inner = self.inner();
+        let mut inner = self.inner.lock();
         let thing = inner.things.get(name)?;
         if inner.is_new(owner(name), thing, self.most / SHARE) {
             return Some(thing.value.clone());
@@ -87,24 +87,20 @@ impl<V: Clone> Shelf<V> {
 
     /// The same, and it is gone.
     pub fn remove(&self, name: &str) -> Option<V> {
-        self.inner().take(name).map(|(_, thing)| thing.value)
+        self.inner.lock().take(name).map(|(_, thing)| thing.value)
     }
 
     /// Whether there is one of that owner.
     pub fn has_any_of(&self, owner: &str) -> bool {
-        self.inner().owners.contains_key(owner)
+        self.inner.lock().owners.contains_key(owner)
     }
 
     /// All, the least used first.
     pub fn all(&self) -> Vec<(Box<str>, V)> {
-        let inner = self.inner();
+        let inner = self.inner.lock();
         let all =
             inner.order.values().filter_map(|name| Some(((&**name).into(), inner.things.get(name)?.value.clone())));
         all.collect()
-    }
-
-    fn inner(&self) -> MutexGuard<'_, Inner<V>> {
-        self.inner.lock()
     }
 }
 
@@ -188,7 +184,7 @@ mod tests {
                 (known.unwrap_or(0) + 1, 1)
             });
         }
-        assert_eq!((shelf.get("a\x001"), shelf.inner().weight), (Some(3), 1));
+        assert_eq!((shelf.get("a\x001"), shelf.inner.lock().weight), (Some(3), 1));
     }
 
     #[test]
@@ -231,7 +227,7 @@ mod tests {
         assert_eq!((shelf.get("a\x001"), shelf.get("b\x001")), (None, Some(1)));
         assert!(shelf.has_any_of("b") && !shelf.has_any_of("a"));
         assert_eq!(shelf.remove("b\x001"), Some(1));
-        let inner = shelf.inner();
+        let inner = shelf.inner.lock();
         assert_eq!((inner.weight, inner.things.len(), inner.order.len(), inner.owners.len()), (0, 0, 0, 0));
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use parking_lot::RwLock;
 
 use super::credential::CredentialState;
 use super::probe::ActiveProbe;
@@ -64,7 +64,7 @@ impl Health {
     /// Sets which providers there are. Of others only what is in flight is told any more, and none of their targets stays drained;
     /// what is known of them counts again when they come back.
     pub fn keep(&self, provider: impl Fn(&str) -> bool) {
-        for known in self.write().providers.values_mut() {
+        for known in self.all.write().providers.values_mut() {
             known.gone = !provider(&known.name);
             for target in known.each().filter(|_| known.gone) {
                 target.undrain();
@@ -74,13 +74,13 @@ impl Health {
 
     /// Whether there is such a provider.
     pub(super) fn has(&self, provider: &str) -> bool {
-        self.read().providers.get(provider).is_some_and(|provider| !provider.gone)
+        self.all.read().providers.get(provider).is_some_and(|provider| !provider.gone)
     }
 
     /// Sets what a provider's file says, in force at once for all its targets; their state stays. A credential that is not
     /// the one it was is no longer benched.
     pub fn configure<C: Hash>(&self, provider: &str, settings: Settings, credentials: &[C]) {
-        let mut all = self.write();
+        let mut all = self.all.write();
         let provider = all.provider(provider);
         provider.settings.store(Arc::new(settings));
         for (index, credential) in credentials.iter().enumerate() {
@@ -93,7 +93,7 @@ impl Health {
 
     /// Says where a provider is. Failures at another address say nothing of this one.
     pub fn locate(&self, provider: &str, address: &str) {
-        let mut all = self.write();
+        let mut all = self.all.write();
         let provider = all.provider(provider);
         let before = provider.address.replace(address.into());
         if before.is_some_and(|before| *before != *address) {
@@ -104,11 +104,11 @@ impl Health {
     /// The state of `model` at `provider` with its credential number `credential`, made if need be.
     pub fn target(&self, provider: &str, model: &str, credential: usize, now: Instant) -> Arc<TargetState> {
         let used = now.saturating_duration_since(self.begin).as_millis() as u64;
-        if let Some(found) = self.read().find(provider, model, credential) {
+        if let Some(found) = self.all.read().find(provider, model, credential) {
             found.used.fetch_max(used, Relaxed);
             return found.clone();
         }
-        let mut all = self.write();
+        let mut all = self.all.write();
         if let Some(found) = all.find(provider, model, credential) {
             return found.clone();
         }
@@ -127,12 +127,12 @@ impl Health {
 
     /// The state of a provider's credential, made if need be.
     pub fn credential(&self, provider: &str, credential: usize) -> Arc<CredentialState> {
-        self.write().provider(provider).credential(credential, self.seed)
+        self.all.write().provider(provider).credential(credential, self.seed)
     }
 
     /// Begins a probe on purpose of a provider with one of its credentials.
     pub fn begin_probe(&self, provider: &str, credential: usize, now: Instant) -> ActiveProbe {
-        let all = self.read();
+        let all = self.all.read();
         let targets = all.providers.get(provider).into_iter().flat_map(Provider::each);
         let passes = targets.filter(|target| target.credential().index() == credential);
         ActiveProbe { passes: passes.filter_map(|target| target.begin(now)).collect() }
@@ -140,7 +140,7 @@ impl Health {
 
     /// Every target that is told of, sorted by provider, model and credential.
     pub fn targets(&self) -> Vec<Arc<TargetState>> {
-        let all = self.read();
+        let all = self.all.read();
         let mut targets: Vec<_> = all.providers.values().flat_map(Provider::told).cloned().collect();
         drop(all);
         targets.sort_by(|a, b| {
@@ -153,7 +153,7 @@ impl Health {
 
     /// The credentials that are benched and were not accepted since, sorted by provider and number.
     pub fn benched(&self, now: Instant) -> Vec<CredentialStatus> {
-        let all = self.read();
+        let all = self.all.read();
         let there = all.providers.values().filter(|provider| !provider.gone);
         let credentials = there.flat_map(|provider| &provider.credentials);
         let mut benched: Vec<_> = credentials
@@ -170,14 +170,6 @@ impl Health {
             .collect();
         benched.sort_by(|a, b| (&a.provider, a.credential).cmp(&(&b.provider, b.credential)));
         benched
-    }
-
-    fn read(&self) -> RwLockReadGuard<'_, All> {
-        self.all.read()
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, All> {
-        self.all.write()
     }
 }
 

@@ -23,7 +23,7 @@ impl RuntimeKeys {
         entries.retain(|entry| entry.deletion().is_none_or(|deleted| deleted.changed >= oldest));
         // Those that made others come first.
         entries.sort_by_key(|entry| entry.maker().is_some());
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         let mut news = News::new();
         for mut entry in entries {
             if let Err(error) = entry.parts() {

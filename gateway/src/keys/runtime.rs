@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use log::{info, warn};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use super::by_hash::Digest;
 use super::grant::{Maker, grant};
@@ -24,7 +24,7 @@ use crate::limits::Limits;
 pub struct RuntimeKeys {
     live: Arc<LiveKeys>,
     limits: Arc<Limits>,
-    inner: Mutex<Inner>,
+    pub(super) inner: Mutex<Inner>,
     /// What other instances have to be told, if there are any.
     pub(super) outbox: OnceLock<Arc<Outbox>>,
 }
@@ -66,7 +66,7 @@ impl RuntimeKeys {
 
     /// Binds the keys to another configuration's: those that made them may have other rights now, or be gone.
     pub fn rebind(&self, configured: &KeyRing) {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         inner.configured.clone_from(configured.configured());
         let mut names: Vec<(bool, Arc<str>)> =
             inner.records.iter().map(|(name, record)| (record.maker.is_some(), name.clone())).collect();
@@ -90,7 +90,7 @@ impl RuntimeKeys {
     /// # Errors
     /// The maker may not make keys any more, the name is taken, it would have more than its maker, or the store failed.
     pub fn create(&self, new: NewKey, maker: &Maker) -> Result<(Listed, String), KeyError> {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         let config = grant(new, inner.maker(maker, self.limits.time().now())?.as_deref())?;
         let taken = inner.configured.contains_key(&*config.name) || inner.records.contains_key(&*config.name);
         if taken || inner.store.created(&config.name)?.is_some() {
@@ -165,7 +165,7 @@ impl RuntimeKeys {
 
     /// `edit` gets the row with the time of the change in it.
     fn edit(&self, name: &str, maker: &Maker, edit: impl FnOnce(&mut Row, &mut Secrets)) -> Result<Listed, KeyError> {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         inner.maker(maker, self.limits.time().now())?;
         let record = inner.find(name, maker)?;
         let (mut row, mut secrets) = (record.row(), record.secrets.clone());
@@ -183,7 +183,7 @@ impl RuntimeKeys {
     /// # Errors
     /// There is no such key of this maker's, or the store failed.
     pub fn delete(&self, name: &str, maker: &Maker) -> Result<(), KeyError> {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         inner.maker(maker, self.limits.time().now())?;
         let (created, last) = match inner.find(name, maker) {
             Ok(record) => (record.created, Some(record.changed)),
@@ -214,7 +214,7 @@ impl RuntimeKeys {
     /// # Errors
     /// There is no such key of this maker's.
     pub fn get(&self, name: &str, maker: &Maker) -> Result<Listed, KeyError> {
-        let inner = self.lock();
+        let inner = self.inner.lock();
         let record = inner.find(name, maker)?;
         Ok(Listed::record(record, self.now()))
     }
@@ -222,7 +222,7 @@ impl RuntimeKeys {
     /// The maker's keys whose name comes after `after`, by name, at most `most`.
     pub fn list(&self, after: &str, most: usize, maker: &Maker) -> Vec<Listed> {
         use std::ops::Bound::{Excluded, Unbounded};
-        let inner = self.lock();
+        let inner = self.inner.lock();
         let now = self.now();
         let rest = inner.records.range::<str, _>((Excluded(after), Unbounded)).map(|(_, record)| record);
         rest.filter(|record| record.is_of(maker)).take(most).map(|record| Listed::record(record, now)).collect()
@@ -306,17 +306,13 @@ impl RuntimeKeys {
 
     /// What other instances have to know of the keys of these names; `None`: of all.
     pub(super) fn entries(&self, names: Option<&HashSet<String>>) -> Vec<Entry> {
-        let inner = self.lock();
+        let inner = self.inner.lock();
         let wanted = |name: &str| names.is_none_or(|names| names.contains(name));
         let records = inner.records.iter().filter(|(name, _)| wanted(name));
         let oldest = self.oldest();
         let deleted = inner.deleted.iter().filter(|(name, deleted)| wanted(name) && deleted.changed >= oldest);
         let there = records.map(|(_, record)| Entry::of(record.row(), &record.secrets));
         there.chain(deleted.map(|(name, deleted)| Entry::deleted(name.clone(), *deleted))).collect()
-    }
-
-    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock()
     }
 }
 

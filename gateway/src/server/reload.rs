@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use log::{info, warn};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use super::build::Snapshots;
 use super::certificate::Certificate;
@@ -99,7 +99,7 @@ impl Reloader {
 
     /// What is in force.
     pub fn in_force(&self) -> InForce {
-        self.lock().clone()
+        self.in_force.lock().clone()
     }
 
     /// The file that the configuration comes from.
@@ -131,7 +131,7 @@ impl Reloader {
             }
             Err(error) => warn!("the configuration was not reloaded:\n{error}"),
         }
-        self.lock().last = Some(LastReload { at: self.gateway.time.now(), error });
+        self.in_force.lock().last = Some(LastReload { at: self.gateway.time.now(), error });
         result
     }
 
@@ -149,16 +149,12 @@ impl Reloader {
             certificate.replace(&tls.certified);
         }
         self.snapshots.put_in_force(next, &self.gateway.current);
-        let mut in_force = self.lock();
+        let mut in_force = self.in_force.lock();
         in_force.config = Arc::new(loaded.config);
         in_force.generation += 1;
         in_force.at = self.gateway.time.now();
         self.gateway.telemetry.metrics.process.took(in_force.generation);
         Ok(Reloaded { generation: in_force.generation, warnings: loaded.warnings, took: began.elapsed() })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, InForce> {
-        self.in_force.lock()
     }
 }
 

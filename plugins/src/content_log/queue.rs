@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use super::record::Record;
 use super::{Sink, Work};
@@ -47,7 +47,7 @@ impl Queue {
     /// Takes a record in. `false`: there is no room, and it is lost, or the sink did not take others before it. Never waits.
     pub fn push(self: &Arc<Self>, record: Record, cx: &Context) -> bool {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return false };
-        let mut waiting = self.lock();
+        let mut waiting = self.waiting.lock();
         if waiting.bytes + record.size > self.most {
             return false;
         }
@@ -59,15 +59,11 @@ impl Queue {
         !std::mem::take(&mut waiting.failed)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock()
-    }
-
     /// Writes until nothing waits. `plugin`: whose log it is.
     async fn empty(self: Arc<Self>, plugin: String, host: Arc<dyn Host>) {
         loop {
             let (batch, size) = {
-                let mut waiting = self.lock();
+                let mut waiting = self.waiting.lock();
                 let count = waiting.records.len().min(BATCH);
                 if count == 0 {
                     waiting.active = false;
@@ -91,7 +87,7 @@ impl Queue {
                 (Ok(written), _) => written.map(drop),
                 (Err(_), _) => Err("what was to be written could not be made".to_owned()),
             };
-            let mut waiting = self.lock();
+            let mut waiting = self.waiting.lock();
             waiting.bytes -= size;
             waiting.failed |= taken.is_err();
             let told = std::mem::replace(&mut waiting.told, taken.is_err());

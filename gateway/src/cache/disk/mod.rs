@@ -15,7 +15,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{Semaphore, oneshot};
 
@@ -105,14 +105,14 @@ impl Disk {
 
     /// Bytes of files, the most of them that are to be, and how many files there are.
     pub fn size(&self) -> (u64, u64, usize) {
-        let index = self.shared.lock();
+        let index = self.shared.index.lock();
         (index.bytes(), self.shared.max_size.load(Relaxed), index.len())
     }
 
     /// Another process has the folder from now on: nothing more is written, and it is told to look for what was written while it
     /// began.
     pub fn hand_over(&self) {
-        *self.shared.handed_over() = true;
+        *self.shared.handed_over.lock() = true;
         if let Err(error) = self.shared.folder.leave_note() {
             log::warn!("{} cannot be handed over: {}", self.shared.path.display(), error.kind());
         }
@@ -146,7 +146,7 @@ impl Tier for Disk {
 
     async fn get(&self, fingerprint: &Fingerprint, form: Form) -> Option<Arc<Entry>> {
         let (name, shared) = ((*fingerprint, form), &self.shared);
-        if !shared.lock().find(&name, millis(shared.time.now())) {
+        if !shared.index.lock().find(&name, millis(shared.time.now())) {
             shared.counters.looked_up(false);
             return None;
         }
@@ -190,14 +190,6 @@ impl Tier for Disk {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Index> {
-        self.index.lock()
-    }
-
-    fn handed_over(&self) -> MutexGuard<'_, bool> {
-        self.handed_over.lock()
-    }
-
     fn read(&self, name: &Name) -> Option<Entry> {
         match self.folder.read(name) {
             Ok(Some(entry)) => return Some(entry),
@@ -213,12 +205,12 @@ impl Shared {
                 return None;
             }
         }
-        self.lock().remove(name);
+        self.index.lock().remove(name);
         None
     }
 
     fn tell(&self) {
-        let index = self.lock();
+        let index = self.index.lock();
         self.bytes.set(i64::try_from(index.bytes()).unwrap_or(i64::MAX));
         self.entries.set(i64::try_from(index.len()).unwrap_or(i64::MAX));
     }
@@ -239,7 +231,7 @@ impl Worker {
         loop {
             let mut answer = None;
             let job = queue.recv_timeout(SWEEP);
-            if !*self.shared.handed_over() && self.shared.folder.take_note() {
+            if !*self.shared.handed_over.lock() && self.shared.folder.take_note() {
                 self.scan();
             }
             match job {
@@ -269,7 +261,7 @@ impl Worker {
             if record::end_of(&meta) <= now {
                 let _ = shared.folder.remove(&name);
             } else {
-                shared.lock().insert(name, Item::new(meta, size_of(length)));
+                shared.index.lock().insert(name, Item::new(meta, size_of(length)));
             }
         });
         if let Err(error) = scanned {
@@ -278,12 +270,12 @@ impl Worker {
         }
         self.make_room(0);
         shared.tell();
-        log::info!("{} answers in {}", shared.lock().len(), shared.path.display());
+        log::info!("{} answers in {}", shared.index.lock().len(), shared.path.display());
     }
 
     fn put(&mut self, entry: &Entry) {
         let shared = self.shared.clone();
-        let handed_over = shared.handed_over();
+        let handed_over = shared.handed_over.lock();
         let now = Instant::now();
         if *handed_over
             || self.rests.is_some_and(|until| now < until)
@@ -313,7 +305,7 @@ impl Worker {
         }
         match written {
             Ok(()) => {
-                shared.lock().insert(name, Item::new(entry.meta.clone(), size));
+                shared.index.lock().insert(name, Item::new(entry.meta.clone(), size));
                 if std::mem::take(&mut self.failing) {
                     log::info!("{} takes answers again", shared.path.display());
                 }
@@ -330,7 +322,7 @@ impl Worker {
 
     /// Removes what was not used for long until `size` more bytes fit in.
     fn make_room(&self, size: u64) {
-        while self.shared.lock().bytes().saturating_add(size) > self.shared.max_size.load(Relaxed) {
+        while self.shared.index.lock().bytes().saturating_add(size) > self.shared.max_size.load(Relaxed) {
             if self.remove_oldest().is_none() {
                 return;
             }
@@ -339,7 +331,7 @@ impl Worker {
 
     /// The bytes that it gave back.
     fn remove_oldest(&self) -> Option<u64> {
-        let mut index = self.shared.lock();
+        let mut index = self.shared.index.lock();
         let name = index.oldest()?;
         let before = index.bytes();
         index.remove(&name);
@@ -352,7 +344,7 @@ impl Worker {
     fn sweep(&self) {
         let now = millis(self.shared.time.now());
         loop {
-            let mut index = self.shared.lock();
+            let mut index = self.shared.index.lock();
             let Some(name) = index.over(now) else { return };
             index.remove(&name);
             drop(index);
@@ -363,9 +355,9 @@ impl Worker {
     fn purge(&self, what: &Purge, then: u64) -> io::Result<u64> {
         let (mut removed, mut next, mut failed) = (0, Some(0), None);
         while let Some(from) = next {
-            let (taken, more) = self.shared.lock().taken(what, then, from, BATCH);
+            let (taken, more) = self.shared.index.lock().taken(what, then, from, BATCH);
             for name in taken {
-                self.shared.lock().remove(&name);
+                self.shared.index.lock().remove(&name);
                 match self.shared.folder.remove(&name) {
                     Ok(()) => removed += 1,
                     Err(error) => failed = Some(error),

@@ -249,7 +249,7 @@ fn nothing_kept_is_a_secret() {
 fn no_request_asks_the_store() {
     let bench = Bench::new();
     let secret = bench.make("bot", &Maker::Master).unwrap();
-    let held = bench.keys.lock();
+    let held = bench.keys.inner.lock();
     for _ in 0..100 {
         assert!(bench.found(&secret).is_ok());
         assert_eq!(bench.found("gw-wrong"), Err(Refused::Wrong));
@@ -408,7 +408,7 @@ fn what_was_deleted_is_forgotten_after_a_year() {
     for (passed, known) in [(0, 1), (366 * 86_400, 1), (1, 0)] {
         clock.pass(passed);
         keys.rebind(&KeyRing::default());
-        assert_eq!(keys.lock().deleted.len(), known, "{passed}");
+        assert_eq!(keys.inner.lock().deleted.len(), known, "{passed}");
         assert_eq!(keys.entries(None).len(), known, "{passed}");
         let store = rusqlite::Connection::open(dir.path().join("keys.db")).unwrap();
         let rows: u32 = store.query_row("SELECT COUNT(*) FROM deleted", [], |row| row.get(0)).unwrap();

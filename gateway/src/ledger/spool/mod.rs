@@ -131,14 +131,14 @@ impl Spool {
             metrics,
         };
         if let Err(error) = spool.rotate() {
-            spool.fall_behind(&mut spool.lock(), &error);
+            spool.fall_behind(&mut spool.state.lock(), &error);
         }
         Ok(spool)
     }
 
     /// Takes a record in. Returns when it is in a file; at once while the spool is behind.
     pub fn append(&self, frame: &[u8]) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let lost = state.backlog.push(frame);
         state.booked += 1;
         let mine = state.booked;
@@ -182,7 +182,7 @@ impl Spool {
         let (written, result) = write_at(&file, &batch.bytes, offset);
         let took = began.elapsed();
 
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.writing = None;
         let (length, records) = match &result {
             Ok(()) => {
@@ -229,7 +229,7 @@ impl Spool {
         loop {
             let idle = |state: &mut State| state.closing.is_none() && (!state.behind || state.backlog.is_empty());
             let synced = |state: &mut State| idle(state) && state.segment.as_ref().is_some_and(Segment::is_synced);
-            let mut state = self.lock();
+            let mut state = self.state.lock();
             self.changed.wait_while(&mut state, synced);
             self.changed.wait_while_for(&mut state, idle, self.sync_every);
             let closing = state.closing;
@@ -243,11 +243,11 @@ impl Spool {
                 last_sync = Instant::now();
             }
             if full && let Err(error) = self.rotate() {
-                self.fall_behind(&mut self.lock(), &error);
+                self.fall_behind(&mut self.state.lock(), &error);
                 thread::sleep(RETRY);
             }
             if let Some(until) = closing {
-                let mut state = self.lock();
+                let mut state = self.state.lock();
                 if !state.backlog.is_empty() {
                     if Instant::now() < until {
                         continue;
@@ -282,7 +282,7 @@ impl Spool {
                 Err(_) => {
                     drop(state);
                     thread::sleep(RETRY);
-                    return self.lock();
+                    return self.state.lock();
                 }
             }
         }
@@ -300,6 +300,7 @@ impl Spool {
     /// Makes what was written survive a power loss, too.
     fn sync(&self) {
         let Some((file, length)) = self
+            .state
             .lock()
             .segment
             .as_ref()
@@ -310,7 +311,7 @@ impl Spool {
         };
         match file.sync_data() {
             Ok(()) => {
-                if let Some(segment) = self.lock().segment.as_mut().filter(|now| Arc::ptr_eq(&now.file, &file)) {
+                if let Some(segment) = self.state.lock().segment.as_mut().filter(|now| Arc::ptr_eq(&now.file, &file)) {
                     segment.synced = length;
                 }
             }
@@ -327,7 +328,7 @@ impl Spool {
     /// No file can be made; the old segment goes on.
     pub fn rotate(&self) -> io::Result<()> {
         let number = {
-            let mut state = self.lock();
+            let mut state = self.state.lock();
             if state.segment.as_ref().is_some_and(|segment| segment.length == 0) {
                 return Ok(());
             }
@@ -336,7 +337,7 @@ impl Spool {
         };
         let (path, file) = self.run.create_segment(number)?;
         let new = Segment { path, file: Arc::new(file), length: 0, synced: 0 };
-        let mut state = self.wait_written(self.lock());
+        let mut state = self.wait_written(self.state.lock());
         let Some(old) = state.segment.replace(new) else { return Ok(()) };
         state.closed.push(Closed { path: old.path, length: old.length });
         drop(state);
@@ -345,17 +346,17 @@ impl Spool {
 
     /// Segments that nothing is written to any more, in order.
     pub fn closed(&self) -> Vec<Closed> {
-        self.lock().closed.clone()
+        self.state.lock().closed.clone()
     }
 
     /// Forgets a closed segment whose records are in the database. The caller has removed the file.
     pub fn forget(&self, path: &Path) {
-        self.lock().closed.retain(|closed| closed.path != path);
+        self.state.lock().closed.retain(|closed| closed.path != path);
     }
 
     /// Bytes in all segments.
     pub fn bytes(&self) -> u64 {
-        let state = self.lock();
+        let state = self.state.lock();
         let closed: u64 = state.closed.iter().map(|closed| closed.length).sum();
         closed + state.segment.as_ref().map_or(0, |segment| segment.length)
     }
@@ -363,7 +364,7 @@ impl Spool {
     /// Waits until it is closed, or for `limit`. Says if it is closed and the spool's thread is done.
     pub fn wait_closed(&self, limit: Duration) -> bool {
         let open = |state: &mut State| !state.finished;
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         self.changed.wait_while_for(&mut state, open, limit);
         state.finished
     }
@@ -371,12 +372,8 @@ impl Spool {
     /// Tells the spool's thread to write and sync what there is, and to end; a disk that takes nothing is tried for `patience`,
     /// and what waits then is lost. Records are still taken in afterwards.
     pub fn close(&self, patience: Duration) {
-        self.lock().closing = Some(Instant::now() + patience);
+        self.state.lock().closing = Some(Instant::now() + patience);
         self.changed.notify_all();
-    }
-
-    fn lock(&self) -> Guard<'_> {
-        self.state.lock()
     }
 }
 

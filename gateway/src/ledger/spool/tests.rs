@@ -36,7 +36,7 @@ fn found(spool: &Spool) -> Vec<i64> {
 
 /// Puts another file in the place of the segment's own, which is given back.
 fn swap_file(spool: &Spool, file: File) -> Arc<File> {
-    let mut state = spool.lock();
+    let mut state = spool.state.lock();
     std::mem::replace(&mut state.segment.as_mut().unwrap().file, Arc::new(file))
 }
 
@@ -178,16 +178,16 @@ fn a_disk_that_hangs_holds_a_request_up_for_a_moment_only() {
     let root = tempfile::tempdir().unwrap();
     let spool = spool(root.path(), 1 << 20);
     // Somebody writes and does not come back.
-    spool.lock().writing = Some(Instant::now());
+    spool.state.lock().writing = Some(Instant::now());
     let began = Instant::now();
     for n in 0..1_000 {
         spool.append(&framed(n));
     }
     assert!(began.elapsed() < Duration::from_secs(50), "the wait was not once but for each: {:?}", began.elapsed());
-    assert!(spool.lock().behind && found(&spool).is_empty());
+    assert!(spool.state.lock().behind && found(&spool).is_empty());
     thread::scope(|scope| {
         scope.spawn(|| spool.tend());
-        spool.lock().writing = None;
+        spool.state.lock().writing = None;
         spool.written.notify_all();
         until(|| spool.metrics.waiting.get() == 0);
         spool.close(LIMIT);
@@ -217,13 +217,13 @@ proptest! {
                     next += 1;
                 }
             }
-            if good.is_none() && spool.lock().behind {
-                drop(spool.catch_up(spool.lock()));
+            if good.is_none() && spool.state.lock().behind {
+                drop(spool.catch_up(spool.state.lock()));
             }
         }
         if let Some(file) = good {
             drop(swap_file(&spool, file.try_clone().unwrap()));
-            drop(spool.catch_up(spool.lock()));
+            drop(spool.catch_up(spool.state.lock()));
         }
         prop_assert_eq!(found(&spool), (0..i64::from(next)).collect::<Vec<_>>());
     }

@@ -127,7 +127,7 @@ impl AccessLog {
 
     /// From now on lines go there; those logged before go where they were to go.
     pub fn go_on_with(&self, Opened { out, sample }: Opened) {
-        let mut state = self.shared.lock();
+        let mut state = self.shared.state.lock();
         match &mut state.writer {
             Writer::NotStarted(first) => *first = out,
             Writer::Idle | Writer::Busy => {
@@ -171,7 +171,7 @@ impl AccessLog {
     }
 
     fn push(&self, line: &[u8]) {
-        let mut state = self.shared.lock();
+        let mut state = self.shared.state.lock();
         if state.waiting.len() + line.len() > MAX_WAITING {
             drop(state);
             self.shared.dropped.inc();
@@ -201,7 +201,7 @@ impl AccessLog {
     /// Blocks its thread: call it at shutdown.
     pub fn flush(&self, limit: Duration) -> bool {
         let end = Instant::now() + limit;
-        let mut state = self.shared.lock();
+        let mut state = self.shared.state.lock();
         let goal = state.accepted;
         while state.done < goal {
             state.hurry = true;
@@ -219,7 +219,7 @@ impl AccessLog {
 impl Drop for AccessLog {
     /// Lets the writer end once it has written what is there; does not wait for it (see [`AccessLog::flush`]).
     fn drop(&mut self) {
-        let mut state = self.shared.lock();
+        let mut state = self.shared.state.lock();
         state.closed = true;
         drop(state);
         self.shared.writer.notify_one();
@@ -227,10 +227,6 @@ impl Drop for AccessLog {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock()
-    }
-
     /// The writer's life.
     fn run(&self, mut out: Out) {
         let mut batch = Vec::new();
@@ -268,7 +264,7 @@ impl Shared {
     /// Takes what is waiting, leaving `empty` in its place, and where it is to go if not where the last went; waits for a first
     /// line. `None` at the end.
     fn next_batch(&self, empty: Vec<u8>) -> Option<(Vec<u8>, Option<Out>)> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         while state.waiting.is_empty() {
             if state.closed {
                 return None;
@@ -288,7 +284,7 @@ impl Shared {
     }
 
     fn written(&self, bytes: usize) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.done += bytes as u64;
         self.flushed.notify_all();
         self.pause(state);

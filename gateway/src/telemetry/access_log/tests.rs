@@ -207,7 +207,7 @@ fn a_reader_that_is_stuck_neither_blocks_nor_fills_the_memory() {
         written += 1;
     }
     assert!(!log.flush(Duration::from_millis(1)));
-    assert!(log.shared.lock().waiting.len() <= MAX_WAITING);
+    assert!(log.shared.state.lock().waiting.len() <= MAX_WAITING);
 
     drop(go_on);
     assert!(log.flush(SOON));
